@@ -1,0 +1,1 @@
+"""An ONNX graph as the model: written, cut, run in torch, saved."""

@@ -1,0 +1,39 @@
+"""The one face of every engine: images in, named arrays out."""
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detq.detection import Detector
+
+
+class Runner(Protocol):
+    """A model loaded into an engine.
+
+    Attributes:
+        name: engine and version, for the result page.
+        detector: the contract read from the file.
+        batch: the fixed batch size, or None where any is taken.
+    """
+
+    name: str
+    detector: Detector
+    batch: int | None
+
+    def __call__(self, images: NDArray[np.float32]) -> Mapping[str, NDArray[Any]]:
+        """Run float32 [B, 3, H, W]; the arrays are the caller's to keep."""
+        ...
+
+    def __enter__(self) -> "Runner": ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Free the engine."""
+        ...
