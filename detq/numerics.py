@@ -29,12 +29,12 @@ class Grid:
     @property
     def lowest(self) -> int:
         """Smallest integer."""
-        return -(2 ** (self.bits - 1)) + int(self.narrow) if self.signed else 0
+        return int(self.narrow) - (1 << (self.bits - 1)) if self.signed else 0
 
     @property
     def highest(self) -> int:
         """Largest integer, the divisor of a range."""
-        return 2 ** (self.bits - 1) - 1 if self.signed else 2**self.bits - 1
+        return (1 << (self.bits - int(self.signed))) - 1
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -53,12 +53,14 @@ def round_to_grid(x: A, scale: A) -> A:
 
     Multiplying by ``1 / scale`` gives another integer on one exact tie in eight.
     """
-    return (x / scale).round()
+    rounded: A = (x / scale).round()
+    return rounded
 
 
 def quantize(x: A, scale: A, grid: Grid) -> A:
     """Integers of ``x``, still in the floating type of ``x``."""
-    return round_to_grid(x, scale).clip(grid.lowest, grid.highest)
+    integers: A = round_to_grid(x, scale).clip(grid.lowest, grid.highest)
+    return integers
 
 
 def scale_from_range(highest_abs: NDArray[np.floating[Any]], grid: Grid) -> NDArray[np.float32]:

@@ -11,17 +11,22 @@ from detq.detection import Detector
 
 
 class Runner(Protocol):
-    """A model loaded into an engine.
+    """A model loaded into an engine."""
 
-    Attributes:
-        name: engine and version, for the result page.
-        detector: the contract read from the file.
-        batch: the fixed batch size, or None where any is taken.
-    """
+    @property
+    def name(self) -> str:
+        """Engine and version, for the result page."""
+        ...
 
-    name: str
-    detector: Detector
-    batch: int | None
+    @property
+    def detector(self) -> Detector:
+        """The contract read from the file."""
+        ...
+
+    @property
+    def batch(self) -> int | None:
+        """The fixed batch size, or None where any is taken."""
+        ...
 
     def __call__(self, images: NDArray[np.float32]) -> Mapping[str, NDArray[Any]]:
         """Run float32 [B, 3, H, W]; the arrays are the caller's to keep."""

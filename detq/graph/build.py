@@ -241,9 +241,11 @@ class Builder:
         """Mean over height and width, kept as 1 x 1."""
         return self.op("GlobalAveragePool", x, name=name, shape=(_batch(x), channels(x), 1, 1))
 
-    def elementwise(self, op_type: str, *inputs: ir.Value, name: str = "", **attrs: Any) -> ir.Value:
+    def elementwise(
+        self, op_type: str, *inputs: ir.Value, name: str = "", **attributes: Any
+    ) -> ir.Value:
         """An operator whose output has the shape of its first input."""
-        return self.op(op_type, *inputs, name=name, shape=_dims(inputs[0]), **attrs)
+        return self.op(op_type, *inputs, name=name, shape=_dims(inputs[0]), **attributes)
 
     def concat(self, inputs: Sequence[ir.Value], name: str = "concat") -> ir.Value:
         """Channels side by side."""

@@ -1,0 +1,171 @@
+"""Run a graph, or any slice of it, in torch: pure, differentiable, freeing as it goes."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import torch
+from torch import Tensor
+
+from detq.errors import UnsupportedOperatorError
+from detq.graph.build import BLOCK
+from detq.graph.ops import TABLE, Operator
+from detq.graph.slices import nodes_between
+
+Tap = Callable[[str, Tensor], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One operator call.
+
+    Attributes:
+        function: from the table.
+        inputs: value names; None for an optional input left out.
+        outputs: value names.
+        attributes: keyword arguments of the function.
+        last_use: names that nothing needs after this step.
+    """
+
+    function: Operator
+    inputs: tuple[str | None, ...]
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, Any]
+    last_use: tuple[str, ...]
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A slice of a graph made ready to run."""
+
+    steps: tuple[Step, ...]
+    outputs: tuple[str, ...]
+    constants: Mapping[str, ir.TensorProtocol]
+
+
+def compile_slice(
+    graph: ir.Graph,
+    feeds: Sequence[str],
+    outputs: Sequence[str] | None = None,
+    *,
+    table: Mapping[str, Operator] = TABLE,
+) -> Program:
+    """Look everything up once.
+
+    Args:
+        graph: topologically sorted, never changed.
+        feeds: names of the values that will be given; intermediate ones cut the graph.
+        outputs: names wanted; the graph's outputs if None.
+        table: ONNX operator → function.
+
+    Raises:
+        UnsupportedOperatorError: an operator is not in the table.
+        ModelError: a name is not in the graph.
+    """
+    wanted = tuple(outputs or (str(value.name) for value in graph.outputs))
+    nodes = nodes_between(graph, feeds, wanted)
+    for node in nodes:
+        if node.domain not in ("", "ai.onnx") or node.op_type not in table:
+            raise UnsupportedOperatorError(
+                f"operator {node.domain or 'ONNX'} {node.op_type} is not known",
+                where=str(node.metadata_props.get(BLOCK) or node.name),
+                hint="add a function to detq/graph/ops.py",
+            )
+    constants = {
+        str(x.name): x.const_value
+        for node in nodes
+        for x in node.inputs
+        if x is not None and x.const_value is not None and x.name not in feeds
+    }
+    keep = {*wanted, *constants}
+    seen: set[str] = set()
+    steps = []
+    for node in reversed(nodes):
+        inputs = tuple(None if x is None else str(x.name) for x in node.inputs)
+        made = tuple(str(x.name) for x in node.outputs)
+        touched = {*filter(None, inputs), *made}
+        attributes = {key: attribute.value for key, attribute in node.attributes.items()}
+        function = table[node.op_type]
+        last_use = tuple(sorted(touched - seen - keep))
+        steps.append(Step(function, inputs, made, attributes, last_use, str(node.name)))
+        seen |= touched
+    return Program(tuple(reversed(steps)), wanted, constants)
+
+
+def parameters(
+    program: Program, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu"
+) -> dict[str, Tensor]:
+    """The constants of a program as tensors; floats in ``dtype``, integers as stored."""
+    return {
+        name: _tensor(constant.numpy(), dtype, device)
+        for name, constant in program.constants.items()
+    }
+
+
+def _tensor(array: Any, dtype: torch.dtype, device: str | torch.device) -> Tensor:
+    # A copy: the file's bytes may be mapped read-only, and nobody may write to the graph.
+    tensor = torch.from_numpy(np.array(array, copy=True))
+    return tensor.to(device, dtype if tensor.is_floating_point() else tensor.dtype)
+
+
+def execute(
+    program: Program,
+    feeds: Mapping[str, Tensor],
+    params: Mapping[str, Tensor],
+    *,
+    tap: Tap | None = None,
+) -> dict[str, Tensor]:
+    """Run a program; the same arguments give the same result.
+
+    Args:
+        program: from ``compile_slice``.
+        feeds: tensors for the names that the program was compiled with.
+        params: from ``parameters``, any of them overridden, for example by tensors that
+            require gradients.
+        tap: sees every value when it is made and may return another in its place.
+
+    Returns:
+        The wanted values by name.
+    """
+    values: dict[str, Tensor] = {**feeds}
+    if tap is not None:
+        values.update((name, tap(name, tensor)) for name, tensor in feeds.items())
+    for step in program.steps:
+        arguments = [
+            None if name is None else values[name] if name in values else params[name]
+            for name in step.inputs
+        ]
+        result = _call(step, arguments)
+        for name, tensor in zip(step.outputs, result, strict=True):
+            values[name] = tensor if tap is None else tap(name, tensor)
+        for name in step.last_use:
+            values.pop(name, None)
+    return {name: values[name] if name in values else params[name] for name in program.outputs}
+
+
+def _call(step: Step, arguments: list[Tensor | None]) -> Sequence[Tensor]:
+    try:
+        result = step.function(*arguments, **step.attributes)
+    except (NotImplementedError, TypeError) as error:
+        raise UnsupportedOperatorError(
+            f"this form of {step.function.__name__} is not known: {error}",
+            where=step.node,
+            hint="add it to detq/graph/ops.py",
+        ) from error
+    return (result,) if isinstance(result, Tensor) else result
+
+
+@contextmanager
+def exact_float32() -> Iterator[None]:
+    """Float32 with 24 bits: GPUs may not shorten it to TF32 inside."""
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    matmul.allow_tf32 = cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32 = before

@@ -1,0 +1,69 @@
+"""Run the float graph and look at the tensors that will be rounded."""
+
+from collections.abc import Callable, Collection, Iterable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from detq.errors import CalibrationError
+from detq.graph.execute import compile_slice, exact_float32, execute, parameters
+from detq.model import FloatModel
+from detq.stats import TensorStats, merge
+
+
+def collect(
+    model: FloatModel,
+    values: Collection[str],
+    batches: Iterable[NDArray[np.float32]],
+    on_step: Callable[[int], None] = lambda images: None,
+) -> dict[str, TensorStats]:
+    """Statistics of every named value over all images, in one pass.
+
+    Args:
+        model: the float network; memory is that of one forward pass, whatever the number
+            of images.
+        values: names of the tensors to look at.
+        batches: float32 [B, 3, H, W] as the network takes them.
+        on_step: told the number of images after each batch.
+
+    Raises:
+        CalibrationError: a tensor is not finite, or there was no image.
+    """
+    graph = model.graph.graph
+    name = str(graph.inputs[0].name)
+    program = compile_slice(graph, [name])
+    params = parameters(program)
+    wanted = frozenset(values)
+    found: dict[str, TensorStats] = {}
+
+    def look(value: str, tensor: Tensor) -> Tensor:
+        if value in wanted:
+            seen = _look(value, tensor)
+            found[value] = merge(found[value], seen) if value in found else seen
+        return tensor
+
+    with torch.inference_mode(), exact_float32():
+        for batch in batches:
+            feed = torch.from_numpy(batch).contiguous(memory_format=torch.channels_last)
+            execute(program, {name: feed}, params, tap=look)
+            on_step(len(batch))
+    if not found:
+        raise CalibrationError("no image to calibrate with", hint="give at least one")
+    return found
+
+
+def _look(value: str, tensor: Tensor) -> TensorStats:
+    others = [i for i in range(tensor.dim()) if i != 1]
+    low, high = tensor.amin(others), tensor.amax(others)
+    smallest, largest = float(low.min()), float(high.max())
+    if not np.isfinite([smallest, largest]).all():
+        raise CalibrationError(
+            "values are not finite",
+            where=value,
+            hint="the float model itself overflows here; check the checkpoint",
+        )
+    return TensorStats(
+        smallest, largest, low.numpy().copy(), high.numpy().copy(), tensor.numel(), len(tensor)
+    )

@@ -1,0 +1,173 @@
+"""The Q/DQ graph: it is the quantized model, its initializers are the parameters."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from detq.detection import Detector
+from detq.graph.slices import values_by_name
+from detq.model import FloatModel
+from detq.numerics import Grid, scale_from_range
+from detq.numerics import quantize as round_and_clip
+from detq.plan import Layer, Placement, QuantPoint
+from detq.stats import Range
+
+SCALE, ZERO_POINT = "scale", "zero_point"
+
+
+@dataclass(frozen=True)
+class QuantizedModel:
+    """A Q/DQ graph and the placement it was made by.
+
+    Attributes:
+        graph: ``W_int`` as int8 initializers behind DequantizeLinear; nobody changes it.
+        placement: points and layers.
+        detector: what goes in and comes out.
+    """
+
+    graph: ir.Model
+    placement: Placement
+    detector: Detector
+
+
+def quantize(
+    model: FloatModel, placement: Placement, ranges: Mapping[str, Range]
+) -> QuantizedModel:
+    """Round the weights, put Q/DQ at every point.
+
+    Args:
+        model: the float network that ``placement`` was made for.
+        placement: from ``place``.
+        ranges: tie group name → range of its tensors.
+    """
+    copy = model.graph.clone()
+    graph = copy.graph
+    values = values_by_name(graph)
+    nodes = {str(node.name): node for node in graph}
+    for group, members in placement.groups.items():
+        scale = _activation_scale(graph, group, ranges[group], members[0].grid)
+        for point in members:
+            _insert_pair(graph, point, values[point.value], nodes, scale)
+    for layer in placement.layers:
+        if layer.int8:
+            _round_weights(graph, nodes[layer.node], layer)
+    return QuantizedModel(copy, placement, model.detector)
+
+
+def weights_of(model: ir.Model) -> Iterator[tuple[str, NDArray[np.int8], NDArray[np.float32]]]:
+    """Every ``W_int`` with its scale, by the name of the weights, from any Q/DQ graph."""
+    for node in model.graph:
+        stored = node.inputs[0] if node.op_type == "DequantizeLinear" else None
+        scale = node.inputs[1] if stored is not None else None
+        if stored is None or scale is None or stored.const_value is None:
+            continue
+        if scale.const_value is None:
+            raise AssertionError(f"scale of {stored.name} is computed")
+        yield str(stored.name), stored.const_value.numpy(), scale.const_value.numpy()
+
+
+def scales_of(model: ir.Model) -> dict[str, NDArray[np.float32]]:
+    """Every activation scale, by the name of the rounded tensor."""
+    return {
+        str(node.inputs[0].name): node.inputs[1].const_value.numpy()
+        for node in model.graph
+        if node.op_type == "QuantizeLinear"
+        and node.inputs[0] is not None
+        and node.inputs[1] is not None
+        and node.inputs[1].const_value is not None
+    }
+
+
+def _initializer(graph: ir.Graph, name: str, array: NDArray[np.generic]) -> ir.Value:
+    value = ir.Value(
+        name=name,
+        shape=ir.Shape(array.shape),
+        type=ir.TensorType(ir.DataType.from_numpy(array.dtype)),
+        const_value=ir.tensor(array, name=name),
+    )
+    graph.register_initializer(value)
+    return value
+
+
+def _activation_scale(
+    graph: ir.Graph, group: str, found: Range, grid: Grid
+) -> tuple[ir.Value, ir.Value]:
+    """Scale and zero point that all members of a tie group read."""
+    largest = found.highest if not grid.signed else max(found.highest, -found.lowest)
+    scale = scale_from_range(np.asarray(largest, np.float64), grid)
+    return (
+        _initializer(graph, f"{group}.{SCALE}", scale),
+        _initializer(graph, f"{group}.{ZERO_POINT}", np.zeros((), grid.dtype)),
+    )
+
+
+def _insert_pair(
+    graph: ir.Graph,
+    point: QuantPoint,
+    value: ir.Value,
+    nodes: Mapping[str, ir.Node],
+    scale: tuple[ir.Value, ir.Value],
+) -> None:
+    integer = ir.DataType.INT8 if point.grid.signed else ir.DataType.UINT8
+    q = _node("QuantizeLinear", f"{point.value}.quantize", value, scale, integer)
+    dq = _node("DequantizeLinear", f"{point.value}.dequantize", q.outputs[0], scale)
+    producer = value.producer()
+    if producer is None:
+        graph.insert_before(graph[0], [q, dq])
+    else:
+        graph.insert_after(producer, [q, dq])
+    for name in point.consumers:
+        reader = nodes[name]
+        for index, x in enumerate(reader.inputs):
+            if x is value:
+                reader.replace_input_with(index, dq.outputs[0])
+
+
+def _round_weights(graph: ir.Graph, node: ir.Node, layer: Layer) -> None:
+    stored = node.inputs[1]
+    if stored is None or stored.const_value is None:
+        raise AssertionError(f"weights of {node.name} are not stored")
+    weights = stored.const_value.numpy()
+    others = tuple(i for i in range(weights.ndim) if i != layer.axis)
+    # float32 scales and float32 weights: what a consumer with Q on float weights computes too.
+    scale = scale_from_range(np.abs(weights).max(axis=others if layer.axis is not None else None),
+                             layer.weights)  # fmt: skip
+    wide = scale if layer.axis is None else np.expand_dims(scale, others)
+    integers = round_and_clip(weights, wide, layer.weights).astype(np.int8)
+    name = str(stored.name)
+    if len(stored.uses()) == 1:
+        del graph.initializers[name]
+        stored.name = f"{name}.float"
+    else:
+        name = f"{node.name}.weight_int8"  # weights that another layer reads as float
+    quantized = _initializer(graph, name, integers)
+    parts = (
+        _initializer(graph, f"{name}.{SCALE}", scale),
+        _initializer(graph, f"{name}.{ZERO_POINT}", np.zeros(scale.shape, np.int8)),
+    )
+    dq = _node("DequantizeLinear", f"{name}.dequantize", quantized, parts, axis=layer.axis)
+    graph.insert_before(node, dq)
+    node.replace_input_with(1, dq.outputs[0])
+
+
+def _node(
+    operator: str,
+    name: str,
+    x: ir.Value,
+    parts: tuple[ir.Value, ir.Value],
+    dtype: ir.DataType = ir.DataType.FLOAT,
+    axis: int | None = None,
+) -> ir.Node:
+    output = ir.Value(name=name, shape=x.shape, type=ir.TensorType(dtype))
+    attributes = {} if axis is None else {"axis": axis}
+    return ir.Node(
+        "",
+        operator,
+        [x, *parts],
+        ir.convenience.convert_attributes(attributes),
+        outputs=[output],
+        name=name,
+    )
