@@ -6,7 +6,7 @@ from functools import cached_property
 import onnx_ir as ir
 
 from detq.detection import Detector
-from detq.graph.build import BLOCK, KIND, STAGE
+from detq.graph.build import BLOCK, DECODE, KIND, STAGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +66,20 @@ class FloatModel:
 
     @cached_property
     def parameters(self) -> int:
-        """Number of stored weights and biases, running statistics included."""
+        """Number of learned weights and biases; running statistics and anchors are neither."""
         return sum(
             value.const_value.size
             for value in self.graph.graph.initializers.values()
-            if value.const_value is not None and value.dtype == ir.DataType.FLOAT
+            if value.const_value is not None
+            and value.dtype == ir.DataType.FLOAT
+            and any(_is_learned(node, index) for node, index in value.uses())
         )
+
+
+_STATISTICS = (3, 4)  # inputs of BatchNormalization
+
+
+def _is_learned(node: ir.Node, index: int) -> bool:
+    if node.metadata_props.get(STAGE) == DECODE or node.op_type == "Resize":
+        return False
+    return not (node.op_type == "BatchNormalization" and index in _STATISTICS)

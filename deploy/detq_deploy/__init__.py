@@ -1,0 +1,1 @@
+"""Runs ONNX somewhere: targets, engines, latency. Knows neither COCO nor YOLOv6."""

@@ -75,11 +75,12 @@ def compile_slice(
                 where=str(node.metadata_props.get(BLOCK) or node.name),
                 hint="add a function to detq/graph/ops.py",
             )
+    read = [x for node in nodes for x in node.inputs if x is not None]
+    read += [graph.initializers[name] for name in wanted if name in graph.initializers]
     constants = {
         str(x.name): x.const_value
-        for node in nodes
-        for x in node.inputs
-        if x is not None and x.const_value is not None and x.name not in feeds
+        for x in read
+        if x.const_value is not None and x.name not in feeds
     }
     keep = {*wanted, *constants}
     seen: set[str] = set()
@@ -156,7 +157,14 @@ def _call(step: Step, arguments: list[Tensor | None]) -> Sequence[Tensor]:
             where=step.node,
             hint="add it to detq/graph/ops.py",
         ) from error
-    return (result,) if isinstance(result, Tensor) else result
+    results = (result,) if isinstance(result, Tensor) else result
+    if len(results) != len(step.outputs):
+        raise UnsupportedOperatorError(
+            f"{step.function.__name__} with {len(step.outputs)} outputs is not known",
+            where=step.node,
+            hint="add it to detq/graph/ops.py",
+        )
+    return results
 
 
 @contextmanager

@@ -1,9 +1,6 @@
 """ONNX files that explain themselves: written whole or not at all, read with their contract."""
 
-import os
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -11,38 +8,12 @@ import onnx_ir as ir
 
 from detq.detection import Detector
 from detq.errors import InputError
+from detq.whole_file import written_whole as written_whole
 
 DETECTOR = "detq.detector"
 RECIPE = "detq.recipe"
 TARGET = "detq.target"
 VERSION = "detq.version"
-
-
-@contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """A path to write to, which becomes ``path`` only if nothing was raised.
-
-    Raises:
-        InputError: the folder cannot be made or written, or is full.
-    """
-    temporary: Path | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
-        yield temporary
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except OSError as error:
-        raise InputError(
-            f"cannot be written: {error.strerror or error}",
-            where=str(path),
-            hint="choose a folder that is writable and has room",
-        ) from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
 
 
 def save_model(model: ir.Model, path: Path) -> None:

@@ -23,17 +23,38 @@ _TORCH_TYPES = {
 }  # fmt: skip
 
 
-def _padded(x: Tensor, pads: Ints | None, value: float = 0.0) -> tuple[Tensor, tuple[int, ...]]:
-    """``x`` and the padding torch can apply by itself; uneven padding is done here."""
-    n = x.dim() - 2
-    begin, end = tuple((pads or [0] * 2 * n)[:n]), tuple((pads or [0] * 2 * n)[n:])
-    if begin == end:
-        return x, begin
-    sides = [p for pair in zip(reversed(begin), reversed(end), strict=True) for p in pair]
-    return F.pad(x, sides, value=value), (0,) * n
+def _padded(
+    x: Tensor, pads: Ints | None, value: float = 0.0, largest: Ints | None = None
+) -> tuple[Tensor, tuple[int, ...]]:
+    """``x`` and the padding torch can apply by itself; uneven padding is done here.
+
+    Args:
+        x: [B, C, H, W].
+        pads: top, left, bottom, right.
+        value: of the padding.
+        largest: padding that torch's operator takes, rows and columns; any if None.
+    """
+    top, left, bottom, right = pads or (0, 0, 0, 0)
+    fits = largest is None or (top <= largest[0] and left <= largest[1])
+    if (top, left) == (bottom, right) and fits:
+        return x, (top, left)
+    return F.pad(x, (left, right, top, bottom), value=value), (0, 0)
 
 
-def _no_auto_pad(auto_pad: str) -> None:
+def _pool_input(
+    x: Tensor, kernel: Ints, pads: Ints | None, ceil_mode: int, value: float = 0.0
+) -> tuple[Tensor, tuple[int, ...]]:
+    padded, padding = _padded(x, pads, value, [k // 2 for k in kernel])
+    if ceil_mode and padded is not x:
+        # A window may begin in padding that torch made, not in padding it does not know of.
+        raise NotImplementedError(f"ceil_mode with pads={list(pads or ())}")
+    return padded, padding
+
+
+def _window(x: Tensor, auto_pad: str) -> None:
+    """Refuse what a sliding window of two dimensions does not cover."""
+    if x.dim() != 4:  # torch would take a missing batch dimension as meant
+        raise NotImplementedError(f"input of {x.dim()} dimensions")
     if auto_pad not in ("NOTSET", "VALID"):
         raise NotImplementedError(f"auto_pad={auto_pad}")
 
@@ -50,7 +71,7 @@ def Conv(
     group: int = 1,
     auto_pad: str = "NOTSET",
 ) -> Tensor:
-    _no_auto_pad(auto_pad)
+    _window(x, auto_pad)
     x, padding = _padded(x, pads)
     return F.conv2d(x, w, b, tuple(strides), padding, tuple(dilations), group)
 
@@ -68,7 +89,7 @@ def ConvTranspose(
     group: int = 1,
     auto_pad: str = "NOTSET",
 ) -> Tensor:
-    _no_auto_pad(auto_pad)
+    _window(x, auto_pad)
     top, left, bottom, right = pads or (0, 0, 0, 0)
     y = F.conv_transpose2d(
         x, w, b, tuple(strides), 0, tuple(output_padding), group, tuple(dilations)
@@ -88,6 +109,8 @@ def BatchNormalization(
     training_mode: int = 0,
     spatial: int = 1,
 ) -> Tensor:
+    if training_mode:
+        raise NotImplementedError("training_mode=1")
     return F.batch_norm(x, mean, variance, gain, shift, False, 0.0, epsilon)
 
 
@@ -102,8 +125,8 @@ def MaxPool(
     storage_order: int = 0,
     auto_pad: str = "NOTSET",
 ) -> Tensor:
-    _no_auto_pad(auto_pad)
-    x, padding = _padded(x, pads, float("-inf"))
+    _window(x, auto_pad)
+    x, padding = _pool_input(x, kernel_shape, pads, ceil_mode, float("-inf"))
     return F.max_pool2d(
         x, tuple(kernel_shape), tuple(strides or (1, 1)), padding, tuple(dilations), bool(ceil_mode)
     )
@@ -119,14 +142,14 @@ def AveragePool(
     count_include_pad: int = 0,
     auto_pad: str = "NOTSET",
 ) -> Tensor:
-    _no_auto_pad(auto_pad)
-    if not count_include_pad and pads and list(pads[:2]) != list(pads[2:]):
-        raise NotImplementedError("uneven padding that is not counted")
-    x, padding = _padded(x, pads)
-    return F.avg_pool2d(
-        x, tuple(kernel_shape), tuple(strides or (1, 1)), padding, bool(ceil_mode),
-        bool(count_include_pad),
-    )  # fmt: skip
+    _window(x, auto_pad)
+    padded, padding = _pool_input(x, kernel_shape, pads, ceil_mode)
+    window = tuple(kernel_shape), tuple(strides or (1, 1)), padding, bool(ceil_mode)
+    if count_include_pad or padded is x:
+        return F.avg_pool2d(padded, *window, bool(count_include_pad))
+    # Padding made here looks like the image to torch: take its share out again.
+    inside, _ = _padded(torch.ones_like(x[:1, :1]), pads, largest=(0, 0))
+    return F.avg_pool2d(padded, *window) / F.avg_pool2d(inside, *window)
 
 
 def GlobalAveragePool(x: Tensor) -> Tensor:
@@ -170,7 +193,7 @@ def Softmax(x: Tensor, *, axis: int = -1) -> Tensor:
 
 
 def Clip(x: Tensor, low: Tensor | None = None, high: Tensor | None = None) -> Tensor:
-    return x.clamp(low, high)
+    return x if low is None and high is None else x.clamp(low, high)
 
 
 def Add(a: Tensor, b: Tensor) -> Tensor:
@@ -190,7 +213,7 @@ def Div(a: Tensor, b: Tensor) -> Tensor:
 
 
 def Pow(a: Tensor, b: Tensor) -> Tensor:
-    return a**b
+    return torch.pow(a, b).to(a.dtype)
 
 
 def Sum(*inputs: Tensor) -> Tensor:
@@ -207,11 +230,17 @@ def MatMul(a: Tensor, b: Tensor) -> Tensor:
 def ReduceSum(
     x: Tensor, axes: Tensor | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0
 ) -> Tensor:
-    return x.sum(None if axes is None else tuple(axes.tolist()), keepdim=bool(keepdims))
+    dims = [] if axes is None else axes.tolist()
+    return x if noop_with_empty_axes and not dims else x.sum(dims or None, bool(keepdims))
 
 
-def ReduceMean(x: Tensor, *, axes: Ints, keepdims: int = 1) -> Tensor:
-    return x.mean(tuple(axes), keepdim=bool(keepdims))
+def ReduceMean(
+    x: Tensor, dims: Tensor | None = None, *, axes: Ints = (), keepdims: int = 1,
+    noop_with_empty_axes: int = 0,
+) -> Tensor:  # fmt: skip
+    # Opset 18 made the attribute an input.
+    over = list(axes) if dims is None else dims.tolist()
+    return x if noop_with_empty_axes and not over else x.mean(over or None, bool(keepdims))
 
 
 def Concat(*inputs: Tensor, axis: int) -> Tensor:
@@ -285,11 +314,15 @@ def Resize(
     cubic_coeff_a: float = -0.75,
 ) -> Tensor:
     if sizes is not None:
-        target = [int(n) for n in sizes.tolist()[2:]]
+        wanted = sizes.tolist()
     elif scales is not None:
-        target = [int(n * s) for n, s in zip(x.shape[2:], scales.tolist()[2:], strict=True)]
+        wanted = [n * s for n, s in zip(x.shape, scales.tolist(), strict=True)]
     else:
         raise NotImplementedError("Resize without scales or sizes")
+    target = [int(n) for n in wanted[2:]]
+    # The pixels lie elsewhere when the scale is not the ratio of the sizes.
+    if wanted != [*x.shape[:2], *target]:
+        raise NotImplementedError(f"Resize from {list(x.shape)} to {wanted}")
     whole = all(t % n == 0 for t, n in zip(target, x.shape[2:], strict=True))
     # For whole factors every nearest rule below picks the same pixel.
     if (

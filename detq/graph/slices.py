@@ -18,15 +18,14 @@ def nodes_between(
         outputs: names of values that are wanted.
 
     Raises:
-        ModelError: a wanted value is not in the graph, or a graph input is neither given
-            nor cut off.
+        ModelError: a name is not in the graph, or a graph input is neither given nor cut
+            off.
     """
     values = values_by_name(graph)
-    waiting = []
-    for name in outputs:
+    for name in (*feeds, *outputs):
         if name not in values:
             raise ModelError("no value of this name in the graph", where=name)
-        waiting.append(values[name])
+    waiting = [values[name] for name in outputs]
     needed: set[ir.Node] = set()
     while waiting:
         value = waiting.pop()

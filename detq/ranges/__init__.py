@@ -10,7 +10,7 @@ from detq.errors import CalibrationError
 from detq.numerics import Grid
 from detq.plan import Placement
 from detq.ranges.minmax import minmax
-from detq.stats import CalibrationStats, Range, TensorStats, merge
+from detq.stats import CalibrationStats, Range, TensorStats, tied
 
 RangeEstimator = Callable[[TensorStats, Grid], Range]
 
@@ -20,14 +20,13 @@ ESTIMATORS: Mapping[str, RangeEstimator] = {
 
 
 def choose_ranges(
-    stats: CalibrationStats, placement: Placement, method: str
+    stats: CalibrationStats, placement: Placement, estimate: RangeEstimator
 ) -> Mapping[str, Range]:
-    """One range for every tie group, from the merged statistics of its members.
+    """One range for every tie group, from the statistics of its members taken together.
 
     Raises:
         CalibrationError: a member was not observed.
     """
-    estimate = ESTIMATORS[method]
     ranges = {}
     for group, members in placement.groups.items():
         missing = [point.value for point in members if point.value not in stats.tensors]
@@ -35,8 +34,6 @@ def choose_ranges(
             raise CalibrationError(
                 "was not observed", where=missing[0], hint="calibrate again with this model"
             )
-        total = stats.tensors[members[0].value]
-        for point in members[1:]:
-            total = merge(total, stats.tensors[point.value])
-        ranges[group] = estimate(total, members[0].grid)
+        seen = tied([stats.tensors[point.value] for point in members])
+        ranges[group] = estimate(seen, members[0].grid)
     return ranges

@@ -17,6 +17,9 @@ TRANSFORMS: Mapping[str, Transform] = {
     "reparameterize": reparameterize,
 }
 
+# Branches first: they are then merged from the checkpoint's own numbers in one rounding.
+DEFAULT = ("reparameterize", "fold_bn")
+
 
 def transform(model: FloatModel, names: Sequence[str]) -> FloatModel:
     """Apply transforms in order.

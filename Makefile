@@ -1,0 +1,61 @@
+# Python and make are all it takes; make setup fetches the rest into .venv.
+
+PYTHON ?= python3
+# pyenv's own python3.10 refuses to start where another version is chosen: ask it for the real one.
+PYTHON310 ?= $(shell for p in python3.10 "$$(pyenv prefix 3.10 2>/dev/null)/bin/python3.10"; do \
+	"$$p" -c '' 2>/dev/null && echo "$$p" && break; done)
+
+VENV := .venv
+VENV310 := .venv310
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+READY310 := $(VENV310)/.ready
+INSTALL := -m pip install -q --disable-pip-version-check -c constraints.txt
+
+.PHONY: help setup check test test-device clean
+
+help:
+	@echo 'make setup        .venv with detq, torch and the tools (PYTHON=$(PYTHON))'
+	@echo 'make check        format, lint, types, direction of imports'
+	@echo 'make test         all tests'
+	@echo 'make test-device  what runs on devices: Python 3.10, no torch (PYTHON310=$(PYTHON310))'
+	@echo 'make clean        remove what these made'
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+		echo 'detq needs Python 3.10 or later, $(PYTHON) is older or missing: make setup PYTHON=...' >&2; \
+		exit 1; }
+	@echo 'setup: $(VENV) from $(PYTHON), then detq with torch and the tools (minutes the first time)'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python $(INSTALL) -e '.[quantize,cpu,dev]'
+	@touch $@
+	@echo 'setup: done, the command is $(BIN)/detq'
+
+check: $(READY)
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+test: $(READY)
+	@$(BIN)/pytest -q
+
+ifeq ($(strip $(PYTHON310)),)
+test-device:
+	@echo 'test-device: skipped, there is no python3.10 here (give PYTHON310=...)'
+else
+test-device: $(READY310)
+	@$(VENV310)/bin/pytest -q
+
+$(READY310): pyproject.toml constraints.txt
+	@echo 'test-device: $(VENV310) from $(PYTHON310), then detq without torch'
+	@'$(PYTHON310)' -m venv $(VENV310)
+	@$(VENV310)/bin/python $(INSTALL) -e '.[cpu]' pytest hypothesis syrupy
+	@touch $@
+endif
+
+clean:
+	rm -rf $(VENV) $(VENV310) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,102 @@
+"""One contender of a benchmark in a process of its own: ``python -m detq_deploy.bench_worker``.
+
+Speaks lines of JSON (``detq_deploy.bench_messages``) on its standard streams, and ends when
+its input does, so it never outlives the driver.
+"""
+
+import itertools
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detq.errors import DetqError
+from detq.runner import Runner
+from detq_deploy.backends import open_runner
+from detq_deploy.bench_images import batches, input_size
+from detq_deploy.bench_messages import (
+    Burst,
+    Inspected,
+    Open,
+    Ready,
+    Request,
+    Timed,
+    failed_from_error,
+    receive,
+    send,
+)
+from detq_deploy.inspect_cpu import INSPECTORS, int8_layers
+from detq_deploy.peak_memory import peak_rss_mib
+
+Feed = Iterator[NDArray[np.float32]]
+
+
+def main() -> None:
+    """Serve one driver."""
+    # Ctrl-C reaches the whole terminal; the driver decides what becomes of its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    replies = _private_stdout()
+    try:
+        _serve(sys.stdin.buffer, replies)
+    except BrokenPipeError:
+        pass  # the driver is gone
+    except DetqError as error:
+        send(replies, failed_from_error(error))
+
+
+def _private_stdout() -> IO[bytes]:
+    """Standard output for us alone: what an engine prints goes to standard error."""
+    ours = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return ours
+
+
+def _serve(requests: IO[bytes], replies: IO[bytes]) -> None:
+    order = receive(requests, Open)
+    if order is None:
+        return
+    path = Path(order.path)
+    with open_runner(order.backend, path, threads=order.threads) as run:
+        batch = order.batch or run.batch or 1
+        size = order.size or input_size(path, run)
+        feed = itertools.cycle(batches(batch, size, order.images))
+        _time_burst(run, feed, batch, Burst(ms=order.warmup_ms, runs=2))
+        send(replies, Ready(engine=run.name, batch=batch, size=size))
+        while (request := receive(requests, Request)) is not None:
+            if isinstance(request, Burst):
+                send(replies, _time_burst(run, feed, batch, request))
+            else:
+                send(replies, _inspect(order))
+
+
+def _inspect(order: Open) -> Inspected:
+    known = order.backend in INSPECTORS
+    return Inspected(layers=int8_layers(order.backend, Path(order.path)) if known else None)
+
+
+def _time_burst(run: Runner, feed: Feed, batch: int, burst: Burst) -> Timed:
+    """Run until both the time and the number of runs of ``burst`` are reached."""
+    wall_ms: list[float] = []
+    cpu_before, start = time.process_time_ns(), time.perf_counter_ns()
+    last = start
+    while len(wall_ms) < burst.runs or last - start < burst.ms * 1e6:
+        run(next(feed))
+        now = time.perf_counter_ns()
+        wall_ms.append((now - last) / 1e6)
+        last = now
+    cpu_ms = (time.process_time_ns() - cpu_before) / 1e6
+    return Timed(
+        wall_ms=[ms / batch for ms in wall_ms],
+        cpu_ms=cpu_ms / batch / len(wall_ms),
+        peak_rss_mib=peak_rss_mib(),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,5 @@
+"""``python -m detq`` is the ``detq`` command."""
+
+from detq.cli import main
+
+main()

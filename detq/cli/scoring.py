@@ -1,0 +1,79 @@
+"""A file on an engine against a dataset, as figures."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from detq.cli.arguments import Output
+from detq.recipe import Evaluation
+
+# COCO's own names of its twelve figures → field of CocoMetrics.
+METRICS = {
+    "AP": "ap", "AP50": "ap50", "AP75": "ap75",
+    "APsmall": "ap_small", "APmedium": "ap_medium", "APlarge": "ap_large",
+    "AR1": "ar1", "AR10": "ar10", "AR100": "ar100",
+    "ARsmall": "ar_small", "ARmedium": "ar_medium", "ARlarge": "ar_large",
+}  # fmt: skip
+
+
+def score_file(
+    file: Path, backend: str, options: Evaluation, out: Output, boxes: Path | None = None
+) -> dict[str, Any]:
+    """Evaluate one ONNX file.
+
+    Args:
+        file: written by detq.
+        backend: engine.
+        options: dataset and protocol.
+        out: shows the progress.
+        boxes: file for the detections in COCO's form, or None.
+
+    Returns:
+        The keys of ``METRICS`` (0 to 1, -1 where the truth has nothing of the kind),
+        ``per_class``, ``protocol``, ``images``, ``skipped``, ``seconds``,
+        ``images_per_second``, ``engine``, ``isa``.
+    """
+    from detq_deploy.backends import open_runner
+    from detq_deploy.cpu import cpu_features
+    from detq_eval.coco_rows import detections_as_coco
+    from detq_eval.dataset import read_dataset
+    from detq_eval.evaluate import evaluate
+    from detq_eval.infer import InferenceOptions
+
+    protocol = InferenceOptions(
+        confidence=options.confidence,
+        iou=options.iou,
+        max_detections=options.max_detections,
+        shrink=options.shrink,
+        skip_bad_images=options.skip_bad_images,
+    )
+    with open_runner(backend, file, threads=options.threads) as runner:
+        dataset = read_dataset(options.data, options.images, names=runner.detector.names)
+        with out.progress(f"evaluate {file.name} in {backend}", len(dataset.images)) as on_step:
+            found = evaluate(runner, dataset, protocol, on_step=lambda done, total: on_step(done))
+        engine = runner.name
+    if boxes is not None:
+        write_json(boxes, detections_as_coco(found.found, dataset.classes))
+    figures: dict[str, Any] = {
+        name: getattr(found.metrics, field) for name, field in METRICS.items()
+    }
+    return figures | {
+        "per_class": dict(found.metrics.per_class),
+        "protocol": found.protocol,
+        "file": file.name,
+        "engine": engine,
+        "isa": cpu_features().isa_label,
+        "images": len(found.found),
+        "skipped": [f"{ref.path} {reason}" for ref, reason in found.skipped],
+        "seconds": found.seconds,
+        "images_per_second": found.images_per_second,
+    }
+
+
+def write_json(path: Path, rows: object) -> None:
+    """A JSON file, whole or not at all."""
+    from detq.whole_file import written_whole
+
+    with written_whole(path) as temporary:
+        temporary.write_bytes(msgspec.json.encode(rows))

@@ -1,0 +1,252 @@
+"""A recipe: every choice of a run in one record, read from YAML, written as YAML or JSON.
+
+A new range method is one struct beside :class:`MinMax` and one more member of
+``RangeMethod``. Paths are kept as they were written, so that a recipe can travel;
+:func:`resolve_paths` makes them absolute on the machine at hand.
+"""
+
+import difflib
+import os
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn, TypeAlias, get_args
+
+import msgspec
+from msgspec import Meta, Struct
+
+from detq import strict_yaml
+from detq.errors import RecipeError
+
+Number = Annotated[int, Meta(ge=1)]
+Pixels = Annotated[int, Meta(ge=0)]
+Side = Annotated[int, Meta(ge=32)]
+Text = Annotated[str, Meta(min_length=1)]
+Names = Annotated[tuple[Text, ...], Meta(min_length=1)]
+TransformName = Literal["fold_bn", "reparameterize"]
+
+
+class Calibration(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which images the ranges are observed on; labels are not read.
+
+    Attributes:
+        data: a folder of images, a COCO annotation file, or a YOLO ``data.yaml``.
+        images: folder of the images that ``data`` names; null where ``data`` says it.
+        count: images to draw; all of them where there are fewer.
+        seed: of the draw.
+        shrink: pixels the long side stays below the input size when an image is resized.
+        batch: images per run of the graph; the ranges do not depend on it.
+    """
+
+    data: Path
+    images: Path | None = None
+    count: Number = 64
+    seed: Annotated[int, Meta(ge=0)] = 0
+    shrink: Pixels = 0
+    batch: Number = 8
+
+
+class MinMax(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="method",
+    tag="minmax",
+):
+    """From the smallest to the largest value seen."""
+
+
+RangeMethod: TypeAlias = MinMax
+
+
+class Evaluation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How accuracy is measured; the defaults are YOLOv6's own protocol.
+
+    Attributes:
+        data: a COCO annotation file, or a YOLO ``data.yaml``.
+        images: folder of the images that ``data`` names; null where ``data`` says it.
+        shrink: pixels the long side stays below the input size when an image is resized.
+        confidence: boxes with a lower score are dropped, 0 to below 1.
+        iou: overlap from which the weaker of two boxes of a class is dropped, 0 to 1.
+        max_detections: boxes kept per image.
+        skip_bad_images: go on without images that cannot be read, and say how many.
+        backends: engines to measure on.
+        threads: of the CPU engines; null leaves it to the engine.
+    """
+
+    data: Path
+    images: Path | None = None
+    shrink: Pixels = 0
+    confidence: Annotated[float, Meta(ge=0, lt=1)] = 0.03
+    iou: Annotated[float, Meta(gt=0, le=1)] = 0.65
+    max_detections: Number = 300
+    skip_bad_images: bool = False
+    backends: Names = ("torch", "onnxruntime", "openvino")
+    threads: Number | None = None
+
+
+class Bench(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How speed is measured.
+
+    Attributes:
+        backend: engine to measure on.
+        rounds: repetitions, the models in turn.
+        threads: of a CPU engine; null leaves it to the engine.
+    """
+
+    backend: Text = "openvino"
+    rounds: Number = 15
+    threads: Number | None = None
+
+
+class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """From a checkpoint to quantized models with their figures.
+
+    Attributes:
+        checkpoint: the trained weights, ``.pt``.
+        size: height and width of the network's input in pixels; one number for a square.
+        calibration: the images to observe.
+        transforms: what is done to the float graph, in this order.
+        range: how the range of a tensor follows from what was observed.
+        float_layers: pattern of layer names (as in a shell) to the reason why they stay float.
+        targets: consumers to write a file for.
+        batch: fixed batch size of the files; null leaves it open.
+        evaluation: null leaves accuracy unmeasured.
+        bench: null leaves speed unmeasured.
+    """
+
+    checkpoint: Path
+    size: tuple[Side, Side]
+    calibration: Calibration
+    transforms: tuple[TransformName, ...] = ("fold_bn", "reparameterize")
+    range: RangeMethod = MinMax()
+    float_layers: dict[Text, Text] = {}
+    targets: Names = ("plain", "onnxruntime", "openvino")
+    batch: Number | None = None
+    evaluation: Evaluation | None = None
+    bench: Bench | None = None
+
+    def __post_init__(self) -> None:
+        for section in (self.calibration, self.evaluation):
+            if section is not None and section.shrink >= max(self.size):
+                raise ValueError("`shrink` leaves nothing of `size`")
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a YAML recipe; paths in it stay as written.
+
+    Raises:
+        RecipeError: with the file and the place in it, such as ``$.range.method``.
+    """
+    try:
+        raw = strict_yaml.load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(
+            f"cannot be read: {error.strerror}", where=str(path), hint="give a YAML file"
+        ) from error
+    except ValueError as error:
+        raise RecipeError(f"is not YAML: {error}", where=str(path)) from error
+    if not isinstance(raw, dict):
+        raise RecipeError("is not a mapping of keys to values", where=str(path))
+    if type(raw.get("size")) is int:
+        raw["size"] = [raw["size"]] * 2
+    return _recipe_from(raw, Path, str(path))
+
+
+def resolve_paths(recipe: Recipe, folder: Path, *, where: str = "recipe") -> Recipe:
+    """The same recipe with absolute paths; every value is checked again.
+
+    ``${NAME}`` stands for an environment variable, ``~`` for the home folder; what is still
+    relative starts from ``folder``.
+
+    Args:
+        recipe: as read, or as changed by ``msgspec.structs.replace``, which checks nothing.
+        folder: the recipe file's, or the current one.
+        where: the recipe's name in an error.
+
+    Raises:
+        RecipeError: a variable is not set, or a value is out of its range.
+    """
+    return _recipe_from(_as_builtins(recipe), lambda text: _absolute(text, folder), where)
+
+
+def recipe_as_yaml(recipe: Recipe) -> str:
+    """Text that ``read_recipe`` reads back as the same recipe, every field spelt out."""
+    return strict_yaml.dump(_as_builtins(recipe))
+
+
+def recipe_as_json(recipe: Recipe) -> str:
+    """One line for metadata; the same recipe gives the same text."""
+    return msgspec.json.encode(recipe, enc_hook=str).decode()
+
+
+def _as_builtins(recipe: Recipe) -> Any:
+    return msgspec.to_builtins(recipe, enc_hook=str)
+
+
+def _recipe_from(raw: Any, path_from: Callable[[str], Path], where: str) -> Recipe:
+    def decode(_: type, value: Any) -> Path:  # Path is the only type msgspec does not know
+        if not isinstance(value, str) or not value:
+            raise ValueError("Expected a path")
+        return path_from(value)
+
+    try:
+        return msgspec.convert(raw, Recipe, dec_hook=decode)
+    except msgspec.ValidationError as error:
+        what, _, place = str(error).partition(" - at `")
+        _refuse(what, place.rstrip("`") or "$", where)
+
+
+def _absolute(text: str, folder: Path) -> Path:
+    def variable(match: re.Match[str]) -> str:
+        value = os.environ.get(match[1])
+        if not value:
+            raise ValueError(f"environment variable {match[1]} is not set")
+        return value
+
+    path = Path(re.sub(r"\$\{([^}]*)\}", variable, text)).expanduser()
+    return Path(os.path.abspath(folder / path))
+
+
+def _refuse(what: str, place: str, where: str) -> NoReturn:
+    wrong = re.search(r"unknown field `(.+)`|[Ii]nvalid (?:enum )?value '(.+)'", what)
+    hint = _suggestion(wrong[1] or wrong[2], _words_at(place)) if wrong else ""
+    raise RecipeError(what, where=f"{where}: {place}", hint=hint)
+
+
+def _suggestion(wrong: str, words: Iterable[str]) -> str:
+    known = list(words)
+    close = difflib.get_close_matches(wrong, known, n=1)
+    return f"did you mean `{close[0]}`?" if close else f"known here: {', '.join(known)}"
+
+
+def _words_at(place: str) -> list[str]:
+    """What may stand at a place: the keys of a section, or the choices of a value."""
+    found: list[Any] = [Recipe]
+    for part in re.findall(r"\.(\w+)", place):
+        tags = [
+            str(kind.__struct_config__.tag)
+            for kind in _sections(found)
+            if kind.__struct_config__.tag_field == part
+        ]
+        if tags:
+            return tags
+        found = [
+            field.type
+            for kind in _sections(found)
+            for field in msgspec.structs.fields(kind)
+            if field.name == part
+        ]
+    keys = [key for kind in _sections(found) for key in _keys(kind)]
+    return keys or [choice for kind in found for choice in get_args(get_args(kind)[0])]
+
+
+def _keys(section: type[Struct]) -> Iterable[str]:
+    tag_field = section.__struct_config__.tag_field
+    return (*((tag_field,) if tag_field else ()), *section.__struct_fields__)
+
+
+def _sections(types: Iterable[Any]) -> list[type[Struct]]:
+    members = (member for kind in types for member in (kind, *get_args(kind)))
+    return [kind for kind in members if isinstance(kind, type) and issubclass(kind, Struct)]

@@ -1,0 +1,167 @@
+"""What calibration observed, as frozen records, and the range that follows from it."""
+
+import math
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detq.errors import CalibrationError, InputError
+from detq.whole_file import written_whole
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TensorStats:
+    """One tensor over all images seen.
+
+    Attributes:
+        minimum: smallest element.
+        maximum: largest element.
+        channel_minimum: float32 [C], smallest element per channel.
+        channel_maximum: float32 [C], largest element per channel.
+        count: elements seen.
+        images: images seen.
+    """
+
+    minimum: float
+    maximum: float
+    channel_minimum: NDArray[np.float32]
+    channel_maximum: NDArray[np.float32]
+    count: int
+    images: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CalibrationStats:
+    """All that the range estimators are told.
+
+    Attributes:
+        tensors: value name to what was seen of it.
+        images: names of the images, in the order they were drawn.
+    """
+
+    tensors: Mapping[str, TensorStats]
+    images: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The interval a tensor's integers should cover.
+
+    Attributes:
+        lowest: finite, at most ``highest``.
+        highest: finite.
+
+    Raises:
+        CalibrationError: the interval is empty or not finite.
+    """
+
+    lowest: float
+    highest: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.lowest) and math.isfinite(self.highest)):
+            raise CalibrationError(f"range {self.lowest} to {self.highest} is not finite")
+        if self.lowest > self.highest:
+            raise CalibrationError(f"range {self.lowest} to {self.highest} is empty")
+
+
+def merge(a: TensorStats, b: TensorStats) -> TensorStats:
+    """Both sets of images together: exact, and the same in any order and grouping.
+
+    A NaN stays visible whichever side it comes from.
+    """
+    if a.channel_minimum.shape != b.channel_minimum.shape:
+        raise AssertionError("statistics of tensors with other channels")
+    return TensorStats(
+        minimum=float(np.minimum(a.minimum, b.minimum)),
+        maximum=float(np.maximum(a.maximum, b.maximum)),
+        channel_minimum=np.minimum(a.channel_minimum, b.channel_minimum),
+        channel_maximum=np.maximum(a.channel_maximum, b.channel_maximum),
+        count=a.count + b.count,
+        images=a.images + b.images,
+    )
+
+
+def tied(members: Sequence[TensorStats]) -> TensorStats:
+    """Tensors that share one scale, as if they were one; their channels are not kept apart."""
+    nothing = np.empty(0, np.float32)
+    return TensorStats(
+        minimum=float(np.min([member.minimum for member in members])),  # min() may lose a NaN
+        maximum=float(np.max([member.maximum for member in members])),
+        channel_minimum=nothing,
+        channel_maximum=nothing,
+        count=sum(member.count for member in members),
+        images=max(member.images for member in members),
+    )
+
+
+def save_stats(stats: CalibrationStats, path: Path) -> None:
+    """Write an ``.npz`` that NumPy reads; the same content gives the same bytes.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    with written_whole(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for name, array in _columns(stats).items():
+            # numpy.savez stamps each entry with the time of day.
+            entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+            with archive.open(entry, "w", force_zip64=True) as file:
+                np.save(file, array, allow_pickle=False)
+
+
+def load_stats(path: Path) -> CalibrationStats:
+    """Read what ``save_stats`` wrote.
+
+    Raises:
+        InputError: there is no such file, or it holds something else.
+    """
+    if not path.is_file():
+        raise InputError("no such file", where=str(path), hint="calibrate to write it")
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            return _from_columns({name: archive[name] for name in archive.files})
+    except Exception as error:  # numpy, zipfile and zlib each raise classes of their own
+        raise InputError(
+            f"is not a file of calibration statistics: {error}",
+            where=str(path),
+            hint="calibrate again to write it",
+        ) from error
+
+
+def _columns(stats: CalibrationStats) -> dict[str, NDArray[Any]]:
+    """One row per tensor, in the order of the names; channels one after another."""
+    names = sorted(stats.tensors)
+    rows = [stats.tensors[name] for name in names]
+    none = [np.empty(0, np.float32)]
+    return {
+        "names": np.array(names, np.str_),
+        "minimum": np.array([row.minimum for row in rows], np.float64),
+        "maximum": np.array([row.maximum for row in rows], np.float64),
+        "count": np.array([row.count for row in rows], np.int64),
+        "seen": np.array([row.images for row in rows], np.int64),
+        "channels": np.array([len(row.channel_minimum) for row in rows], np.int64),
+        "channel_minimum": np.concatenate([*(row.channel_minimum for row in rows), *none]),
+        "channel_maximum": np.concatenate([*(row.channel_maximum for row in rows), *none]),
+        "images": np.array(stats.images, np.str_),
+    }
+
+
+def _from_columns(columns: Mapping[str, NDArray[Any]]) -> CalibrationStats:
+    ends = np.cumsum(columns["channels"])
+    rows = zip(
+        columns["names"].tolist(),
+        columns["minimum"].tolist(),
+        columns["maximum"].tolist(),
+        np.split(columns["channel_minimum"], ends)[:-1],
+        np.split(columns["channel_maximum"], ends)[:-1],
+        columns["count"].tolist(),
+        columns["seen"].tolist(),
+        strict=True,
+    )
+    tensors = {name: TensorStats(*row) for name, *row in rows}
+    return CalibrationStats(tensors, tuple(columns["images"].tolist()))

@@ -1,0 +1,210 @@
+"""Many images through an engine: reading ahead of it, suppression behind it.
+
+Decoding, resizing, the engine and most of NumPy leave Python's lock alone, so plain threads
+keep the engine busy. Only this generator's own thread calls the engine and hands out
+batches; there are as many batches as buffers, which bounds the memory.
+"""
+
+import itertools
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import cv2
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from detq.data.images import ImageRef, read_image
+from detq.data.letterbox import Letterbox, letterbox, write_planes
+from detq.detection import Detections
+from detq.errors import DatasetError, ModelError
+from detq.runner import Runner
+from detq_eval.nms import non_max_suppression
+
+Floats = NDArray[np.float32]
+OnStep = Callable[[int], None]
+OnSkip = Callable[[ImageRef, DatasetError], None]
+Results = list[tuple[ImageRef, Detections]]
+Skipped = list[tuple[ImageRef, DatasetError]]
+Places = list[tuple[int, ImageRef, Letterbox]]  # row of the batch
+
+_MOST_READERS = 8
+_BATCHES_AHEAD = 2
+_BATCHES_BEHIND = 2
+
+
+class InferenceOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """From images to detections; the defaults are the official evaluation's.
+
+    Attributes:
+        confidence: lowest score, exclusive.
+        iou: largest overlap of two boxes of a class, inclusive.
+        max_detections: per image.
+        multi_label: a box may carry several classes.
+        shrink: pixels the image stays smaller than the input, in both directions.
+        skip_bad_images: leave out what cannot be decoded instead of stopping.
+    """
+
+    confidence: float = 0.03
+    iou: float = 0.65
+    max_detections: int = 300
+    multi_label: bool = True
+    shrink: int = 0
+    skip_bad_images: bool = False
+
+
+def infer(
+    runner: Runner,
+    images: Iterable[ImageRef],
+    options: InferenceOptions,
+    *,
+    batch: int = 1,
+    on_step: OnStep = lambda done: None,
+    on_skip: OnSkip = lambda image, error: None,
+) -> Generator[tuple[ImageRef, Detections], None, None]:
+    """Detections of each image, in the order of ``images``.
+
+    Args:
+        runner: an engine whose first output is float32 [B, L, 5 + nc].
+        images: read lazily.
+        options: letterbox and suppression.
+        batch: images per call of an engine that takes any number; a fixed one is fed its
+            own, the last call filled up.
+        on_step: called with the number of images done so far.
+        on_skip: called with each image that was left out, and why.
+
+    Raises:
+        DatasetError: an image cannot be decoded, unless those are skipped.
+        DetqError: what the engine raises.
+    """
+    done = 0
+    with _one_opencv_thread():
+        for results, skipped in _Pipeline(runner, options, batch).run(iter(images)):
+            for image, error in skipped:
+                on_skip(image, error)
+            yield from results
+            done += len(results) + len(skipped)
+            on_step(done)
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Images on their way into ``inputs``."""
+
+    images: list[ImageRef]
+    inputs: Floats
+    reading: list[Future[Letterbox]]
+
+
+class _Pipeline:
+    def __init__(self, runner: Runner, options: InferenceOptions, batch: int) -> None:
+        self._runner = runner
+        self._options = options
+        self._batch = runner.batch or batch
+        self._readers = max(1, min(_MOST_READERS, (os.cpu_count() or 1) - 1))
+
+    def run(self, images: Iterator[ImageRef]) -> Iterator[tuple[Results, Skipped]]:
+        """The results of one batch after the other."""
+        readers = ThreadPoolExecutor(self._readers, "detq-read")
+        behind = ThreadPoolExecutor(1, "detq-suppress")
+        try:
+            yield from self._run(images, readers, behind)
+        finally:
+            for threads in (readers, behind):
+                threads.shutdown(cancel_futures=True)
+
+    def _run(
+        self, images: Iterator[ImageRef], readers: ThreadPoolExecutor, behind: ThreadPoolExecutor
+    ) -> Iterator[tuple[Results, Skipped]]:
+        free = deque(self._buffers())
+        ahead: deque[_Batch] = deque()
+        after: deque[Future[tuple[Results, Skipped]]] = deque()
+        while True:
+            while free and (chunk := list(itertools.islice(images, self._batch))):
+                buffer = free.popleft()
+                reading = [
+                    readers.submit(self._read, image, planes)
+                    for image, planes in zip(chunk, buffer, strict=False)
+                ]
+                ahead.append(_Batch(chunk, buffer, reading))
+            while after and (after[0].done() or len(after) > _BATCHES_BEHIND or not ahead):
+                yield after.popleft().result()
+            if not ahead:
+                return
+            current = ahead.popleft()
+            places, skipped = self._await(current)
+            rows = self._infer(current)
+            free.append(current.inputs)
+            after.append(behind.submit(self._suppress, places, rows, skipped))
+
+    def _buffers(self) -> Iterator[Floats]:
+        # Enough for every reader to be two images ahead, and one in the engine.
+        ahead = max(_BATCHES_AHEAD, -(-2 * self._readers // self._batch))
+        shape = (self._batch, 3, *self._runner.detector.size)
+        return (np.zeros(shape, np.float32) for _ in range(ahead + 1))
+
+    def _read(self, image: ImageRef, planes: Floats) -> Letterbox:
+        preprocessing = self._runner.detector.preprocessing
+        pixels, place = letterbox(
+            read_image(image.path),
+            self._runner.detector.size,
+            shrink=self._options.shrink,
+            pad=preprocessing.pad,
+        )
+        write_planes(pixels, preprocessing, planes)
+        return place
+
+    def _await(self, batch: _Batch) -> tuple[Places, Skipped]:
+        """Which rows of the batch are images, and which images are not to be had."""
+        places: Places = []
+        skipped: Skipped = []
+        for row, (image, reading) in enumerate(zip(batch.images, batch.reading, strict=True)):
+            error = reading.exception()
+            if isinstance(error, DatasetError) and self._options.skip_bad_images:
+                skipped.append((image, error))
+            else:
+                places.append((row, image, reading.result()))
+        return places, skipped
+
+    def _infer(self, batch: _Batch) -> Floats:
+        """The engine's rows [B, L, 5 + nc]."""
+        count = len(batch.inputs) if self._runner.batch else len(batch.images)
+        rows = next(iter(self._runner(batch.inputs[:count]).values()))
+        columns = 5 + len(self._runner.detector.names)
+        if rows.ndim != 3 or rows.shape[0] != count or rows.shape[2] != columns:
+            raise ModelError(
+                f"gives {list(rows.shape)} where [{count}, boxes, {columns}] is promised",
+                where=self._runner.name,
+                hint="write the file again with detq export or detq quantize",
+            )
+        return np.ascontiguousarray(rows, np.float32)
+
+    def _suppress(self, places: Places, rows: Floats, skipped: Skipped) -> tuple[Results, Skipped]:
+        options = self._options
+        results: Results = []
+        for row, image, place in places:
+            found = non_max_suppression(
+                rows[row],
+                confidence=options.confidence,
+                iou=options.iou,
+                max_detections=options.max_detections,
+                multi_label=options.multi_label,
+            )
+            boxes = place.boxes_in_original(found.boxes)
+            results.append((image, Detections(boxes, found.scores, found.classes)))
+        return results, skipped
+
+
+@contextmanager
+def _one_opencv_thread() -> Iterator[None]:
+    """OpenCV's own threads would take the cores from the engine."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)

@@ -1,0 +1,15 @@
+import pkgutil
+import subprocess
+import sys
+
+import detq_deploy
+
+HEAVY = ("torch", "onnxruntime", "openvino", "tensorrt", "pycocotools", "cv2")
+
+
+def test_importing_every_module_loads_no_engine() -> None:
+    modules = [f"detq_deploy.{m.name}" for m in pkgutil.iter_modules(detq_deploy.__path__)]
+    assert len(modules) > 10
+    program = f"import sys, {', '.join(modules)}\nprint(set(sys.modules) & set({HEAVY!r}))"
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (found.stdout.strip(), found.stderr) == ("set()", "")
