@@ -25,9 +25,10 @@ def write(name, text):
 with RunDir(Path(sys.argv[1])) as run:
     a = run.step("a", lambda: write("a.txt", "1"), inputs={}, outputs=["a.txt"])
     def wait():
-        write("b.txt", "2")
         if sys.argv[2] == "hang":
             (run.path / ".part-x-c.txt").write_text("half")
+        write("b.txt", "2")
+        if sys.argv[2] == "hang":
             sys.stdin.read()
     run.step("b", wait, inputs={}, outputs=["b.txt"], after=[a])
 """

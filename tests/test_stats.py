@@ -55,7 +55,8 @@ def test_a_nan_is_not_lost() -> None:
     for merged in (merge(seen(good), seen(broken)), merge(seen(broken), seen(good))):
         assert math.isnan(merged.minimum)
         assert math.isnan(merged.maximum)
-        assert np.isnan(merged.channel_maximum).tolist() == [False, False, True, False, False]
+        for ends in (merged.channel_minimum, merged.channel_maximum):
+            assert np.isnan(ends).tolist() == [False, False, True, False, False]
 
 
 def test_other_channels_are_our_fault() -> None:

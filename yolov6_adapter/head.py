@@ -80,11 +80,16 @@ def write_head(write: Writer, m: Module, features: Features) -> Predictions:
     )
 
 
-def check_strides(m: Module, x: Features, strides: tuple[int, ...], size: tuple[int, int]) -> None:
+def check_strides(
+    m: Module, found: Predictions, strides: tuple[int, ...], size: tuple[int, int]
+) -> None:
     """Every level has the resolution that its stride says."""
-    for level, stride in zip(x, strides, strict=True):
-        if tuple(n * stride for n in size_of(level)) != size:
-            raise m.damaged(f"stride {stride} for a level of {size_of(level)} at {size}")
+    for levels in (found.classes, found.boxes, found.objectness, found.masks):
+        for level, stride in zip(levels, strides, strict=False):  # the last two may be empty
+            if tuple(n * stride for n in size_of(level)) != size:
+                raise m.damaged(f"stride {stride} for a level of {size_of(level)} at {size}")
+    if len(found.classes) != len(strides):
+        raise m.damaged(f"{len(strides)} strides for {len(found.classes)} levels")
 
 
 def _level(

@@ -1,6 +1,6 @@
 """A pickle read as data: a stack machine that builds records and calls nothing of the file's.
 
-The standard library decodes the opcodes; here is only what they do. Python's own unpickler
+The standard library reads the opcodes' arguments; here is only what they do. Python's own unpickler
 is not used, because a file can make it fill memory (a memo index of two thousand million)
 or hash for hours (nested tuples as keys), and set attributes on whatever it was given.
 """
@@ -9,7 +9,7 @@ import io
 import pickletools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 from yolov6_adapter.inert import Instance, ModuleClass
 
@@ -65,21 +65,22 @@ def run(stream: io.BytesIO, words: Vocabulary) -> object:
         PickleError: damaged, too large, or asking for what ``words`` does not hold.
     """
     stack = Stack(words, [], [], {})
-    work = 0
     try:
-        for opcode, argument, _ in pickletools.genops(stream):
-            if opcode.name == "STOP":
+        for _ in range(MOST_WORK):
+            code = stream.read(1)
+            if code == STOP:
                 return stack.top.pop()
-            step = STEPS.get(opcode.name)
-            if step is None:
-                raise PickleError(f"uses pickle opcode {opcode.name}, which torch does not write")
-            work += 1
-            if work > MOST_WORK:
-                raise PickleError(f"has more than {MOST_WORK} pickle operations")
-            step(stack, argument)
+            read, step = OPCODES[code]
+            step(stack, read(stream) if read else None)
     except (ValueError, IndexError, KeyError, OverflowError) as error:
-        raise PickleError("is damaged: its pickle ends early or makes no sense") from error
-    raise PickleError("is damaged: its pickle does not end")
+        raise _explained(code) from error
+    raise PickleError(f"has more than {MOST_WORK} pickle operations")
+
+
+def _explained(code: bytes) -> PickleError:
+    if code in OPCODES or code not in NAMES or code == STOP:
+        return PickleError("is damaged: its pickle ends early or makes no sense")
+    return PickleError(f"uses pickle opcode {NAMES[code]}, which torch does not write")
 
 
 def _push(stack: Stack, argument: Any) -> None:
@@ -175,9 +176,8 @@ def _key(key: Any) -> Any:
     return key
 
 
-def _global(stack: Stack, argument: str) -> None:
-    module, _, name = argument.partition(" ")
-    stack.top.append(stack.words.find(module, name))
+def _global(stack: Stack, argument: tuple[str, str]) -> None:
+    stack.top.append(stack.words.find(*argument))
 
 
 def _stack_global(stack: Stack, _: Any) -> None:
@@ -254,4 +254,26 @@ STEPS: Mapping[str, Callable[[Stack, Any], None]] = {
     "NEWOBJ": _new_object,
     "BUILD": _build,
     "BINPERSID": _persistent,
+}
+STOP = b"."
+NAMES = {opcode.code.encode("latin1"): opcode.name for opcode in pickletools.opcodes}
+
+
+def _read_name(stream: IO[bytes]) -> tuple[str, str]:
+    """Module and name, a line each; the library's reader would look for escapes in them."""
+    module, name = (stream.readline().decode().removesuffix("\n") for _ in range(2))
+    return module, name
+
+
+def _reader(opcode: pickletools.OpcodeInfo) -> Callable[[IO[bytes]], Any] | None:
+    if opcode.name == "GLOBAL":
+        return _read_name
+    return opcode.arg.reader if opcode.arg else None
+
+
+# How the argument of an opcode is read, and what the opcode does.
+OPCODES: Mapping[bytes, tuple[Callable[[IO[bytes]], Any] | None, Callable[[Stack, Any], None]]] = {
+    opcode.code.encode("latin1"): (_reader(opcode), STEPS[opcode.name])
+    for opcode in pickletools.opcodes
+    if opcode.name in STEPS
 }

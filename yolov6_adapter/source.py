@@ -48,7 +48,7 @@ def source_from_checkpoint(checkpoint: Checkpoint, size: tuple[int, int]) -> Flo
     check_all_written(write, backbone)
     check_all_written(write, neck)
     found = write_head(write, head, features)
-    check_strides(head, features, checkpoint.strides, size)
+    check_strides(head, found, checkpoint.strides, size)
     outputs = {"outputs": write_decode(to, head, found, checkpoint.strides)}
     if found.masks:
         outputs["prototypes"] = write_prototypes(write, head, features[0])

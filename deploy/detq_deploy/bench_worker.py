@@ -6,7 +6,6 @@ its input does, so it never outlives the driver.
 
 import itertools
 import os
-import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -39,8 +38,6 @@ Feed = Iterator[NDArray[np.float32]]
 
 def main() -> None:
     """Serve one driver."""
-    # Ctrl-C reaches the whole terminal; the driver decides what becomes of its workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     replies = _private_stdout()
     try:
         _serve(sys.stdin.buffer, replies)

@@ -1,9 +1,12 @@
 """Which convolutions an engine really runs in INT8, asked of the engine itself."""
 
+import re
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import onnx_ir as ir
@@ -15,6 +18,7 @@ from detq_deploy.openvino_run import compile_model
 
 _IN_FILE = ("Conv", "ConvTranspose", "ConvInteger", "QLinearConv")
 _ORT_INT8 = ("QLinearConv", "ConvInteger")
+_ORT_SUFFIX = re.compile(r"_token_\d+$")  # of a node that replaced another
 _OPENVINO_CONVOLUTIONS = ("Convolution", "Deconvolution")
 _OPENVINO_INT8 = ("i8", "u8")
 
@@ -25,7 +29,7 @@ class LayerCounts(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         convolutions: in the file.
         int8: of these, how many the engine runs in INT8.
-        in_float: names, as the engine gives them, of those it runs in float.
+        in_float: names of those it runs in float; the engine's where it forgot the file's.
         kernels: the engine's own name of a kernel or operator → number of convolutions.
     """
 
@@ -48,28 +52,42 @@ def int8_layers(backend: str, path: Path) -> LayerCounts:
             f"backend {backend!r} does not tell how it runs a layer",
             hint=f"one of {', '.join(INSPECTORS)}",
         )
-    convolutions = sum(node.op_type in _IN_FILE for node in load_model(path).graph)
-    return _counts(convolutions, INSPECTORS[backend](path))
-
-
-Layer = tuple[str, str, bool]  # name, kernel, runs in INT8
-
-
-def _counts(convolutions: int, layers: Iterable[Layer]) -> LayerCounts:
-    layers = list(layers)
+    in_file = [node.name or "" for node in load_model(path).graph if node.op_type in _IN_FILE]
+    layers = INSPECTORS[backend](path)
     return LayerCounts(
-        convolutions=convolutions,
-        int8=sum(int8 for _, _, int8 in layers),
-        in_float=tuple(name for name, _, int8 in layers if not int8),
-        kernels=dict(Counter(kernel for _, kernel, _ in layers)),
+        convolutions=len(in_file),
+        int8=sum(layer.int8 for layer in layers),
+        in_float=_names_in_float(in_file, layers),
+        kernels=dict(Counter(layer.kernel for layer in layers)),
     )
 
 
-def _onnxruntime_layers(path: Path) -> list[Layer]:
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    names: tuple[str, ...]  # the engine's own, then those it was made from
+    kernel: str
+    int8: bool
+
+
+def _names_in_float(in_file: Sequence[str], layers: Sequence[_Layer]) -> tuple[str, ...]:
+    # By exclusion, because a float convolution may bear the name of an activation in it.
+    int8 = [layer for layer in layers if layer.int8]
+    taken = {name for layer in int8 for name in layer.names}
+    left = tuple(name for name in in_file if name and name not in taken)
+    if len(left) == len(in_file) - len(int8):
+        return left
+    return tuple(layer.names[0] for layer in layers if not layer.int8)
+
+
+def _onnxruntime_layers(path: Path) -> list[_Layer]:
     return [
-        (str(node.name), node.op_type, node.op_type in _ORT_INT8)
-        for node in _optimized(path).graph
-        if "Conv" in node.op_type
+        _Layer(
+            (name, _ORT_SUFFIX.sub("", name)),
+            op_type,
+            op_type in _ORT_INT8,
+        )
+        for name, op_type in ((node.name or "", node.op_type) for node in _optimized(path).graph)
+        if "Conv" in op_type
     ]
 
 
@@ -86,21 +104,25 @@ def _optimized(path: Path) -> ir.Model:
         return load_model(Path(options.optimized_model_filepath))
 
 
-def _openvino_layers(path: Path) -> list[Layer]:
+def _openvino_layers(path: Path) -> list[_Layer]:
     nodes = compile_model(path, threads=1).get_runtime_model().get_ordered_ops()
-    facts = [(node.get_friendly_name(), node.get_rt_info()) for node in nodes]
+    facts = [{key: _text(fact) for key, fact in node.get_rt_info().items()} for node in nodes]
     return [
-        (
-            name,
-            info["primitiveType"].astype(str),
-            info["runtimePrecision"].astype(str) in _OPENVINO_INT8,
+        _Layer(
+            (node.get_friendly_name(), *fact["originalLayersNames"].split(",")),
+            fact["primitiveType"],
+            fact["runtimePrecision"] in _OPENVINO_INT8,
         )
-        for name, info in facts
-        if info["layerType"].astype(str) in _OPENVINO_CONVOLUTIONS
+        for node, fact in zip(nodes, facts, strict=True)
+        if fact["layerType"] in _OPENVINO_CONVOLUTIONS
     ]
 
 
-INSPECTORS: dict[str, Callable[[Path], list[Layer]]] = {
+def _text(fact: Any) -> str:
+    return str(fact.astype(str))
+
+
+INSPECTORS: dict[str, Callable[[Path], list[_Layer]]] = {
     "onnxruntime": _onnxruntime_layers,
     "openvino": _openvino_layers,
 }

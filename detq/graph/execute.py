@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -111,6 +111,24 @@ def _tensor(array: Any, dtype: torch.dtype, device: str | torch.device) -> Tenso
     # A copy: the file's bytes may be mapped read-only, and nobody may write to the graph.
     tensor = torch.from_numpy(np.array(array, copy=True))
     return tensor.to(device, dtype if tensor.is_floating_point() else tensor.dtype)
+
+
+def fold_constants(program: Program, params: dict[str, Tensor]) -> Program:
+    """What depends on constants alone computed once, and put into ``params``.
+
+    For running the same program often, such as dequantizing ``W_int`` for every image.
+    """
+    left = []
+    for step in program.steps:
+        if all(name is None or name in params for name in step.inputs):
+            arguments = [None if name is None else params[name] for name in step.inputs]
+            params.update(zip(step.outputs, _call(step, arguments), strict=True))
+        else:
+            left.append(replace(step, last_use=tuple(n for n in step.last_use if n not in params)))
+    used = {name for step in left for name in step.inputs} | set(program.outputs)
+    for name in [name for name in params if name not in used]:
+        del params[name]
+    return replace(program, steps=tuple(left))
 
 
 def execute(

@@ -364,9 +364,10 @@ def QuantizeLinear(
     x: Tensor, scale: Tensor, zero_point: Tensor, *, axis: int = 1, saturate: int = 1
 ) -> Tensor:
     integers = torch.iinfo(zero_point.dtype)
-    zero = _along(axis, zero_point, x).to(x.dtype)
     rounded = round_to_grid(x, _along(axis, scale, x).to(x.dtype))
-    return (rounded + zero).clamp(integers.min, integers.max)
+    if zero_point.any():
+        rounded = rounded + _along(axis, zero_point, x).to(x.dtype)
+    return rounded.clamp(integers.min, integers.max)
 
 
 def DequantizeLinear(
@@ -374,7 +375,7 @@ def DequantizeLinear(
 ) -> Tensor:
     per_axis = _along(axis, scale, x)
     integers = x.to(per_axis.dtype)
-    if zero_point is not None:
+    if zero_point is not None and zero_point.any():
         integers = integers - _along(axis, zero_point, x).to(per_axis.dtype)
     return integers * per_axis
 

@@ -11,7 +11,13 @@ import torch
 from numpy.typing import NDArray
 
 from detq.detection import Detector
-from detq.graph.execute import compile_slice, exact_float32, execute, parameters
+from detq.graph.execute import (
+    compile_slice,
+    exact_float32,
+    execute,
+    fold_constants,
+    parameters,
+)
 from detq.graph.files import detector_from_metadata, load_model
 
 
@@ -35,8 +41,10 @@ class TorchRunner:
         self.detector: Detector = detector_from_metadata(model.metadata_props, str(path))
         self._input = str(model.graph.inputs[0].name)
         self.batch = _fixed_batch(model.graph.inputs[0])
-        self._program = compile_slice(model.graph, [self._input])
-        self._params = parameters(self._program)
+        program = compile_slice(model.graph, [self._input])
+        self._params = parameters(program)
+        with torch.inference_mode():
+            self._program = fold_constants(program, self._params)
 
     def __call__(self, images: NDArray[np.float32]) -> Mapping[str, NDArray[Any]]:
         """Run float32 [B, 3, H, W]."""

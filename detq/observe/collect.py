@@ -37,6 +37,7 @@ def collect(
     params = parameters(program)
     wanted = frozenset(values)
     found: dict[str, TensorStats] = {}
+    images = 0
 
     def look(value: str, tensor: Tensor) -> Tensor:
         if value in wanted:
@@ -48,8 +49,9 @@ def collect(
         for batch in batches:
             feed = torch.from_numpy(batch).contiguous(memory_format=torch.channels_last)
             execute(program, {name: feed}, params, tap=look)
+            images += len(batch)
             on_step(len(batch))
-    if not found:
+    if not images:
         raise CalibrationError("no image to calibrate with", hint="give at least one")
     return found
 

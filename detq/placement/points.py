@@ -78,7 +78,7 @@ def skip_inputs(graph: ir.Graph, int8: Collection[str]) -> dict[ir.Value, ir.Nod
     found: dict[ir.Value, ir.Node] = {}
     for node in graph:
         sides = [x for x in node.inputs if x is not None and x.const_value is None]
-        if node.op_type != "Add" or len(sides) != 2:
+        if node.op_type != "Add" or len(set(sides)) != 2:
             continue
         behind = {x: _layer_behind(x) for x in sides}
         ends = {x: end for x, end in behind.items() if end is not None and end.name in int8}

@@ -175,10 +175,14 @@ def _per_channel(node: ir.Node, branches: bool) -> LinearForm | None:
 
 
 def _average(node: ir.Node, branches: bool) -> LinearForm | None:
-    counted = _attribute(node, "count_include_pad", 0)
     top, left, bottom, right = _attribute(node, "pads", (0, 0, 0, 0))
+    counted = _attribute(node, "count_include_pad", 0) or not any((top, left, bottom, right))
     form = None if node.inputs[0] is None else _identity(node.inputs[0])
-    if form is None or _attribute(node, "ceil_mode", 0) or not (counted or top == left == 0):
+    if form is None or not counted or _attribute(node, "ceil_mode", 0):
+        return None
+    if _attribute(node, "auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
+        return None
+    if _pair(_attribute(node, "dilations", (1, 1))) != (1, 1):
         return None
     kernel = _pair(_attribute(node, "kernel_shape", None))
     taps = np.full((len(form.bias), 1, *kernel), 1 / math.prod(kernel))

@@ -113,8 +113,15 @@ def _replace(graph: ir.Graph, form: LinearForm, root: ir.Node) -> None:
     for node in reversed([n for n in graph if n in form.nodes]):
         graph.remove(node, safe=True)
     for value in weights:
-        graph.initializers.pop(str(value.name), None)
-        graph.register_initializer(value)
+        _store(graph, value)
+
+
+def _store(graph: ir.Graph, value: ir.Value) -> None:
+    """Take the place of an initializer of this name, unless another layer reads that one."""
+    while (old := graph.initializers.get(str(value.name))) is not None and old.uses():
+        value.name = f"{value.name}_merged"
+    graph.initializers.pop(str(value.name), None)
+    graph.register_initializer(value)
 
 
 def _name(form: LinearForm) -> str:

@@ -13,7 +13,7 @@ from detq.graph.build import DECODE, STAGE, Builder
 from detq.graph.execute import compile_slice, exact_float32, execute, parameters
 from detq.graph.ops import TABLE
 from detq.model import FloatModel
-from tests.graph.engines import assert_within_range, in_interpreter, in_onnxruntime
+from tests.engines import assert_within_range, in_interpreter, in_onnxruntime
 from tests.zoo import ZOO, tiny_detector
 
 

@@ -18,7 +18,7 @@ from onnx.backend.test.loader import load_model_tests
 from detq.errors import UnsupportedOperatorError
 from detq.graph.execute import compile_slice, execute, parameters
 from detq.graph.ops import TABLE, DequantizeLinear, QuantizeLinear
-from tests.graph.engines import assert_within_range, in_interpreter, in_onnxruntime, one_node
+from tests.engines import assert_within_range, in_interpreter, in_onnxruntime, one_node
 
 # Vectors of a form that the interpreter has to refuse in words, instead of answering wrongly.
 REFUSED = {

@@ -8,7 +8,7 @@ from detq.dialects import write_float
 from detq.errors import InputError
 from detq.graph.files import save_model
 from detq.graph.torch_runner import TorchRunner
-from tests.graph.engines import assert_within_range, in_onnxruntime
+from tests.engines import assert_within_range, in_onnxruntime
 from tests.zoo import tiny_detector
 
 

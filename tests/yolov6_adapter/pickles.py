@@ -46,10 +46,10 @@ def module(
     kind: str,
     children: Mapping[str, bytes] | None = None,
     arrays: Mapping[str, bytes] | None = None,
-    **attributes: bytes,
+    attributes: Mapping[str, bytes] | None = None,
 ) -> bytes:
     state = {
-        **attributes,
+        **(attributes or {}),
         "_parameters": dict_of(arrays or {}),
         "_buffers": b"}",
         "_modules": dict_of(children or {}),

@@ -12,13 +12,44 @@ from numpy.typing import NDArray
 from detq.model import FloatModel
 from yolov6_adapter import read_checkpoint, source_from_checkpoint
 
-FIXTURES = (
-    "v4_n_fuseab_train v4_n_finetune_80 v4_n_distill_ns v4_s_fuseab v4_m v4_n_fused v4_l "
-    "v4_n_deploy v4_n6 v4_m6 v4_l6_legacy base_n base_m mbla_s mbla_x lite_s lite_l qa_n_v2 "
-    "qa_m_v2 qa_n_v1 qa_n_v2_deploy_f32 repopt_n_opt repopt_n_hs seg_n seg_l face_n v1_n_train "
-    "v1_t_legacy v2_n_oldzip v2_s_f32 v2_t_repdeploy v2_m v2_l v2_n_base v3_n_fuseab "
-    "v3_s_distill_ns"
-).split()
+FIXTURES = [
+    "v4_n_fuseab_train",
+    "v4_n_finetune_80",
+    "v4_n_distill_ns",
+    "v4_s_fuseab",
+    "v4_m",
+    "v4_n_fused",
+    "v4_l",
+    "v4_n_deploy",
+    "v4_n6",
+    "v4_m6",
+    "v4_l6_legacy",
+    "base_n",
+    "base_m",
+    "mbla_s",
+    "mbla_x",
+    "lite_s",
+    "lite_l",
+    "qa_n_v2",
+    "qa_m_v2",
+    "qa_n_v1",
+    "qa_n_v2_deploy_f32",
+    "repopt_n_opt",
+    "repopt_n_hs",
+    "seg_n",
+    "seg_l",
+    "face_n",
+    "v1_n_train",
+    "v1_t_legacy",
+    "v2_n_oldzip",
+    "v2_s_f32",
+    "v2_t_repdeploy",
+    "v2_m",
+    "v2_l",
+    "v2_n_base",
+    "v3_n_fuseab",
+    "v3_s_distill_ns",
+]
 Arrays = Mapping[str, NDArray[Any]]
 
 

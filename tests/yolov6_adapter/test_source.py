@@ -1,4 +1,5 @@
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -55,10 +56,8 @@ def test_names_are_those_of_the_state_dict(person: FloatModel) -> None:
 def test_branches_stay_apart(person: FloatModel) -> None:
     block = next(b for b in person.blocks if b.name == "backbone.ERBlock_3.1.conv1")
     assert (block.kind, block.stage) == ("RepVGGBlock", "backbone.ERBlock_3")
-    assert sorted(node.op_type for node in block.nodes) == sorted(
-        ["Conv", "BatchNormalization", "Conv", "BatchNormalization", "BatchNormalization"]
-        + ["Add", "Add", "Relu"]
-    )
+    kinds = Counter(node.op_type for node in block.nodes)
+    assert kinds == {"Conv": 2, "BatchNormalization": 3, "Add": 2, "Relu": 1}
 
 
 def test_stages_are_those_a_learner_works_on(person: FloatModel) -> None:
@@ -95,7 +94,11 @@ def test_bn_keeps_the_eps_of_the_checkpoint(person: FloatModel) -> None:
 def test_the_file_carries_its_contract(data: Path, person: FloatModel) -> None:
     detector = detector_from_metadata(person.graph.metadata_props, "here")
     assert detector == person.detector
-    assert (detector.family, detector.names, detector.size) == ("YOLOv6 N", ("class_0",), (224, 224))
+    assert (detector.family, detector.names, detector.size) == (
+        "YOLOv6 N",
+        ("class_0",),
+        (224, 224),
+    )
     assert detector.source.startswith("person_yolov6n_ckpt.pt sha256:687282c6b4e4")
 
 

@@ -1,0 +1,278 @@
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from detq.graph.execute import compile_slice, execute, parameters
+from detq.graph.files import load_model, save_model
+from detq.model import FloatModel
+from detq.numerics import WEIGHTS_7_BIT
+from detq.placement import place
+from detq.quantized import QuantizedModel, quantize, scales_of, weights_of
+from detq.stats import Range
+from detq.target import PLAIN, Target
+from tests.engines import in_interpreter, in_onnxruntime
+from tests.steps import UNSIGNED, images, merged, quantized
+from tests.zoo import ZOO, Writer, network
+
+NARROW = Target("narrow", weights=WEIGHTS_7_BIT)
+TARGETS = {"signed": PLAIN, "unsigned": UNSIGNED, "narrow": NARROW}
+
+
+def content(model: ir.Model) -> bytes:
+    return ir.to_proto(model).SerializeToString(deterministic=True)
+
+
+def nodes(model: QuantizedModel, operator: str) -> list[ir.Node]:
+    return [node for node in model.graph.graph if node.op_type == operator]
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_leaves_the_float_graph_alone(name: str) -> None:
+    model = merged(name)
+    before = content(model.graph)
+    first, second = quantized(model), quantized(model)
+    assert content(model.graph) == before
+    assert content(first.graph) == content(second.graph)
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+@pytest.mark.parametrize("name", ZOO)
+def test_every_point_has_one_pair_and_its_readers(name: str, target: Target) -> None:
+    model = quantized(merged(name), target)
+    pairs = {str(q.inputs[0].name): q for q in nodes(model, "QuantizeLinear") if q.inputs[0]}
+    assert list(pairs) == [point.value for point in model.placement.points]
+    for point in model.placement.points:
+        (dq,) = pairs[point.value].outputs[0].consumers()
+        assert dq.op_type == "DequantizeLinear"
+        assert dq.inputs[1:] == pairs[point.value].inputs[1:]
+        assert sorted({n.name for n in dq.outputs[0].consumers()}) == sorted(point.consumers)
+        zero = dq.inputs[2]
+        assert zero is not None
+        assert zero.dtype == (ir.DataType.INT8 if point.grid.signed else ir.DataType.UINT8)
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_other_readers_keep_the_float_tensor(name: str) -> None:
+    before, after = merged(name), quantized(merged(name))
+    rounded = {(p.value, reader) for p in after.placement.points for reader in p.consumers}
+    old = {str(node.name): node for node in before.graph.graph}
+    for node in after.graph.graph:
+        if node.name not in old:
+            continue
+        for x, now in zip(old[str(node.name)].inputs, node.inputs, strict=True):
+            if x is None or x.const_value is not None:
+                continue
+            assert now is not None
+            came = f"{x.name}.dequantize" if (x.name, node.name) in rounded else x.name
+            assert now.name == came
+
+
+def test_members_of_a_tie_group_read_one_scale() -> None:
+    model = quantized(merged("tiny_detector"))
+    scale = {str(q.inputs[0].name): q.inputs[1] for q in nodes(model, "QuantizeLinear")}  # type: ignore[union-attr]
+    sizes = []
+    for group, members in model.placement.groups.items():
+        shared = {scale[point.value] for point in members}
+        assert {str(value.name) for value in shared if value} == {f"{group}.scale"}
+        sizes.append(len(members))
+    assert max(sizes) == 5
+    assert len(set(scale.values())) == len(sizes)
+
+
+def _integers(weights: NDArray[np.float32], axis: int | None, highest: int) -> NDArray[np.int8]:
+    """Per channel in plain Python: one scale, division, half to even."""
+    if axis is not None:
+        channels = [_integers(w, None, highest) for w in np.moveaxis(weights, axis, 0)]
+        return np.moveaxis(np.stack(channels), 0, axis)
+    scale = np.float32(float(np.abs(weights).max()) / highest)
+    return np.array([round(float(w / scale)) for w in weights.ravel()], np.int8).reshape(
+        weights.shape
+    )
+
+
+@pytest.mark.parametrize(("target", "highest"), [(PLAIN, 127), (NARROW, 63)])
+@pytest.mark.parametrize("name", ["bifpan", "lite", "tiny_detector"])
+def test_integer_weights_are_the_rounded_float_weights(
+    name: str, target: Target, highest: int
+) -> None:
+    model = merged(name)
+    found = {
+        key: (codes, scale) for key, codes, scale in weights_of(quantized(model, target).graph)
+    }
+    float_nodes = {str(node.name): node for node in model.graph.graph}
+    layers = [layer for layer in place(model, target).layers if layer.int8]
+    assert len(found) == len(layers)
+    for layer in layers:
+        stored = float_nodes[layer.node].inputs[1]
+        assert stored is not None
+        assert stored.const_value is not None
+        codes, scale = found[str(stored.name)]
+        weights = stored.const_value.numpy()
+        np.testing.assert_array_equal(codes, _integers(weights, layer.axis, highest))
+        assert codes.dtype == np.int8
+        assert scale.shape == (() if layer.axis is None else (weights.shape[0],))
+        assert scale.dtype == np.float32
+        assert np.abs(codes.astype(int)).max() == highest
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_the_file_holds_the_same_bits(name: str, tmp_path: Path) -> None:
+    model = quantized(merged(name))
+    save_model(model.graph, tmp_path / "q.onnx")
+    read = load_model(tmp_path / "q.onnx")
+    wanted = list(weights_of(model.graph))
+    assert len(wanted) == sum(layer.int8 for layer in model.placement.layers)
+    for mine, theirs in zip(wanted, weights_of(read), strict=True):
+        assert mine[0] == theirs[0]
+        for a, b in zip(mine[1:], theirs[1:], strict=True):
+            assert (a.dtype, a.shape, a.tobytes()) == (b.dtype, b.shape, b.tobytes())
+    mine_, theirs_ = scales_of(model.graph), scales_of(read)
+    assert set(mine_) == {point.value for point in model.placement.points}
+    assert {k: v.tobytes() for k, v in mine_.items()} == {
+        k: v.tobytes() for k, v in theirs_.items()
+    }
+    onnx.checker.check_model(tmp_path / "q.onnx", full_check=True)
+
+
+def _with_all_values(model: ir.Model) -> ir.Model:
+    copy = model.clone()
+    named = {value.name for value in copy.graph.outputs}
+    copy.graph.outputs.extend(
+        value for node in copy.graph for value in node.outputs if value.name not in named
+    )
+    return copy
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+@pytest.mark.parametrize("name", ZOO)
+def test_every_step_agrees_with_onnxruntime(name: str, target: Target) -> None:
+    # Each step gets onnxruntime's own inputs: a tie that falls the other way because the
+    # sums before it were added in another order is no difference of the step itself.
+    model = quantized(merged(name), target)
+    feeds = {"images": images(merged(name), seed=1)}
+    recorded = {**in_onnxruntime(_with_all_values(model.graph), feeds), **feeds}
+    seen = set()
+
+    def compare(value: str, tensor: Tensor) -> Tensor:
+        wanted = recorded[value]
+        if wanted.dtype == np.float32:
+            extent = np.ptp(wanted) or 1
+            assert np.abs(tensor.numpy() - wanted).max() <= 1e-5 * extent, value
+        else:
+            np.testing.assert_array_equal(tensor.numpy(), wanted, err_msg=value)
+        seen.add(value)
+        return torch.from_numpy(wanted)
+
+    program = compile_slice(model.graph.graph, ["images"])
+    with torch.inference_mode():
+        execute(program, {"images": torch.from_numpy(feeds["images"])}, parameters(program),
+                tap=compare)  # fmt: skip
+    assert seen == set(recorded)
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+@pytest.mark.parametrize("name", ZOO)
+def test_the_whole_agrees_with_onnxruntime_and_is_near_the_float_model(
+    name: str, target: Target
+) -> None:
+    model = quantized(merged(name), target)
+    feeds = {"images": images(merged(name))}
+    wanted = in_onnxruntime(model.graph, feeds)["outputs"]
+    got = in_interpreter(model.graph, feeds)["outputs"]
+    in_float = in_interpreter(merged(name).graph, feeds)["outputs"]
+    extent = np.ptp(wanted)
+    # A code that falls the other way on a tie moves what lies behind it by a step.
+    assert np.mean(np.abs(got - wanted) <= 1e-5 * extent) >= 0.99
+    assert np.abs(got - wanted).max() <= 0.01 * extent
+    noise = 0.1 if target is NARROW else 0.05
+    assert 0 < np.sqrt(np.mean((got - in_float) ** 2)) <= noise * in_float.std()
+
+
+def test_copying_adds_no_error() -> None:
+    model = quantized(merged("tiny_detector"))
+    graph = model.graph.graph
+    joined = [
+        point.value
+        for point in model.placement.points
+        if any(n.op_type in ("Concat", "MaxPool") and n.name == point.value for n in graph)
+    ]
+    assert len(joined) == 8
+    wanted = [*joined, *(f"{name}.dequantize" for name in joined)]
+    program = compile_slice(graph, ["images"], wanted)
+    feed = torch.from_numpy(images(merged("tiny_detector")))
+    found = execute(program, {"images": feed}, parameters(program))
+    for name in joined:
+        assert torch.equal(found[name], found[f"{name}.dequantize"])
+
+
+def _with(model: FloatModel, name: str, array: NDArray[np.float32]) -> FloatModel:
+    copy = model.graph.clone()
+    copy.graph.initializers[name].const_value = ir.tensor(array, name=name)
+    return FloatModel(copy, model.detector)
+
+
+@pytest.mark.parametrize("dead", [slice(0, 2), slice(None)])
+def test_a_dead_channel_is_harmless(dead: slice) -> None:
+    model = merged("repvgg")
+    weights = model.graph.graph.initializers["block.conv.weight"].const_value
+    assert weights is not None
+    array = weights.numpy().copy()
+    array[dead] = 0
+    model = _with(model, "block.conv.weight", array)
+    q = quantized(model)
+    codes, scale = {name: rest for name, *rest in weights_of(q.graph)}["block.conv.weight"]
+    assert not codes[dead].any()
+    assert np.isfinite(scale).all()
+    assert (scale > 0).all()
+    outputs = in_interpreter(q.graph, {"images": images(model)})["outputs"]
+    in_float = in_interpreter(model.graph, {"images": images(model)})["outputs"]
+    assert np.sqrt(np.mean((outputs - in_float) ** 2)) <= 0.05 * max(in_float.std(), 1e-3)
+
+
+def test_a_dead_activation_is_harmless() -> None:
+    model = merged("repvgg")
+    model = _with(model, "stem.conv.weight", np.zeros((8, 3, 3, 3), np.float32))
+    model = _with(model, "stem.conv.bias", np.full(8, -1, np.float32))
+    q = quantized(model)
+    assert scales_of(q.graph)["stem.relu"] == 1
+    outputs = in_interpreter(q.graph, {"images": images(model)})["outputs"]
+    in_float = in_interpreter(model.graph, {"images": images(model)})["outputs"]
+    np.testing.assert_allclose(outputs, in_float, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("target", "steps"), [(PLAIN, 127), (UNSIGNED, 255)])
+def test_the_largest_value_is_the_largest_integer(target: Target, steps: int) -> None:
+    model = merged("repvgg")
+    placement = place(model, target)
+    q = quantize(model, placement, dict.fromkeys(placement.groups, Range(-0.5, 3.0)))
+    assert scales_of(q.graph)["stem.relu"] == np.float32(3.0 / steps)
+
+
+def test_a_negative_side_that_is_larger_sets_the_scale() -> None:
+    model = merged("silu")
+    placement = place(model, UNSIGNED)
+    q = quantize(model, placement, dict.fromkeys(placement.groups, Range(-4.0, 3.0)))
+    assert scales_of(q.graph)["head_stem.mul"] == np.float32(4.0 / 127)
+
+
+@pytest.mark.parametrize(
+    "in_float", [{}, {"first": ""}, {"second": ""}, {"first": "", "second": ""}]
+)
+def test_weights_that_two_layers_share(in_float: dict[str, str]) -> None:
+    def body(w: Writer, x: ir.Value) -> ir.Value:
+        return w.relu(w.plain_conv(w.relu(w.plain_conv(x, 8, name="first")), 8, name="second"))
+
+    model = network(body)
+    graph = model.graph.graph
+    by_name = {str(node.name): node for node in graph}
+    by_name["second"].replace_input_with(1, by_name["first"].inputs[1])
+    del graph.initializers["second.weight"]
+    q = quantized(model, float_layers=in_float)
+    onnx.checker.check_model(ir.to_proto(q.graph), full_check=True)
+    assert len(list(weights_of(q.graph))) == 3 - len(in_float) - ("pred" in in_float) - 0
