@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ class Checkpoint:
     path: Path
     sha256: str
     key: str
-    root: Module
+    root: Module = field(repr=False)
     family: str
     variant: str
     names: tuple[str, ...]

@@ -1,8 +1,5 @@
 """The layers of torch.nn as ONNX nodes, every number checked against the others."""
 
-import math
-
-import numpy as np
 import onnx_ir as ir
 
 from detq.graph.build import channels, size_of
@@ -157,10 +154,3 @@ def _check_window(
     for n, k, p, d in zip(size_of(x), kernel, padding, dilation, strict=True):
         if k < 1 or n + 2 * p < d * (k - 1) + 1:
             raise m.damaged(f"a kernel of {kernel} on an input of {size_of(x)}")
-
-
-def scalar(value: float) -> Array:
-    """A float32 without dimensions."""
-    if not math.isfinite(value):
-        raise AssertionError("checked when read")
-    return np.array(value, np.float32)

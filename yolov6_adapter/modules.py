@@ -1,5 +1,6 @@
 """From the records of a pickle to the tree of modules, every array checked."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,8 @@ from yolov6_adapter.module import Module
 from yolov6_adapter.unpickle import TorchFile, array_of
 
 DEEPEST = 32  # levels of modules; YOLOv6 has about ten
+MOST_ATTRIBUTES = 500_000  # a module has about 25
+NAME = re.compile(r"\w{1,100}", re.ASCII)
 OWN = ("_parameters", "_buffers", "_modules")
 
 
@@ -25,12 +28,14 @@ class TreeReader:
         prefix: of the names in messages, such as ``model.``.
         bytes_read: of arrays so far; a file cannot hold more than twice its size, shared
             arrays included.
+        attributes_read: so far, a shared module's each time.
         seen: identities of modules with content, each allowed in one place.
     """
 
     file: TorchFile
     prefix: str
     bytes_read: int = 0
+    attributes_read: int = 0
     seen: set[int] = field(default_factory=set)
 
     def module(self, record: object, path: str = "", depth: int = 0) -> Module:
@@ -41,8 +46,10 @@ class TreeReader:
         """
         if not isinstance(record, Instance) or depth > DEEPEST:
             raise PickleError(f"is damaged: {self.prefix}{path} is not a module")
-        if not all(isinstance(name, str) for name in record.state):
-            raise PickleError(f"is damaged: {self.prefix}{path} has an attribute without a name")
+        self.attributes_read += len(record.state)
+        if self.attributes_read > MOST_ATTRIBUTES:
+            raise PickleError(f"is damaged: more than {MOST_ATTRIBUTES} attributes of modules")
+        _check_names(record, record.state)
         parameters, buffers, modules = (_table(record, key) for key in OWN)
         self._enter_once(record, path, parameters, buffers, modules)
         arrays = {
@@ -95,9 +102,16 @@ class TreeReader:
 
 def _table(record: Instance, key: str) -> dict[str, Any]:
     found = record.state.get(key)
-    if type(found) is not dict or not all(isinstance(name, str) for name in found):
+    if type(found) is not dict:
         raise PickleError(f"is damaged: a {record.kind} has no {key}")
+    _check_names(record, found)
     return found
+
+
+def _check_names(record: Instance, table: Mapping[Any, Any]) -> None:
+    # They become paths, node names and parts of messages.
+    if not all(isinstance(name, str) and NAME.fullmatch(name) for name in table):
+        raise PickleError(f"is damaged: something in a {record.kind} has no proper name")
 
 
 def _join(path: str, name: str) -> str:

@@ -43,7 +43,7 @@ class TorchFile:
 
     Attributes:
         content: the pickled object.
-        read: the bytes of a storage by its key; KeyError where there is none.
+        read: the bytes of a storage by its key; PickleError where there is none.
         limit: bytes of the whole file; no honest set of arrays is larger.
     """
 

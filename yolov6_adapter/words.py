@@ -19,7 +19,8 @@ from yolov6_adapter.inert import (
 from yolov6_adapter.machine import PickleError
 
 MOST_DIMENSIONS = 8
-MODULES = re.compile(r"(torch\.nn\.modules|yolov6)(\.[A-Za-z_]\w*)+", re.ASCII)
+MOST_OF_KEY = 50  # characters; torch counts its storages
+MODULE_CLASS = re.compile(r"(torch\.nn\.modules|yolov6)(\.[A-Za-z_]\w{0,50}){1,8}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class TorchWords:
         full = f"{module}.{name}"
         if "." not in name and full in GLOBALS:
             return GLOBALS[full]
-        if MODULES.fullmatch(module) and name.isidentifier():
+        if "." not in name and MODULE_CLASS.fullmatch(full):
             return ModuleClass(full)
         raise PickleError(
             f"refers to {full[:100]!r}, which no YOLOv6 checkpoint needs; nothing was run"
@@ -96,6 +97,8 @@ class TorchWords:
         raise PickleError("is damaged: it refers to an unknown kind of record")
 
     def _storage(self, key: str, kind: StorageType, count: int) -> Storage:
+        if len(key) > MOST_OF_KEY or not key.isprintable():
+            raise PickleError("is damaged: a storage has no proper name")
         storage = self.storages.setdefault(key, Storage(key, kind, count))
         if count < 0 or storage != Storage(key, kind, count):
             raise PickleError(f"is damaged: storage {key} is described in two ways")

@@ -38,11 +38,9 @@ def place(
     layers = decide_layers(graph, float_layers or {}, target.weights)
     points = rounded_inputs(layers, graph)
     rules = dict.fromkeys(points, "input of an INT8 layer")
-    for value, add in skip_inputs(graph, {x.node for x in layers if x.int8}).items():
-        reader = _reader_on_the_way(value, add)
-        if reader is not None:
-            points.setdefault(value, set()).add(reader)
-            rules.setdefault(value, "skip side of a residual Add")
+    for value, reader in skip_inputs(graph, {x.node for x in layers if x.int8}):
+        points.setdefault(value, set()).add(reader)
+        rules.setdefault(value, "skip side of a residual Add")
     ties = spread_over_copies(points)
     order = [value for value in values_by_name(graph).values() if value in points]
     heads = tie(order, ties)
@@ -61,14 +59,6 @@ def place(
         ),
         layers,
     )
-
-
-def _reader_on_the_way(value: ir.Value, add: ir.Node) -> ir.Node | None:
-    """The Add itself, or the scalar Mul between the skip tensor and it."""
-    for node in value.consumers():
-        if node is add or add in {n for y in node.outputs for n in y.consumers()}:
-            return node
-    return None
 
 
 def _unsigned_groups(heads: Mapping[ir.Value, ir.Value]) -> set[ir.Value]:

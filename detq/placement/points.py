@@ -11,8 +11,8 @@ import onnx_ir as ir
 
 from detq.plan import Layer
 
-# Operators that copy numbers: the tensors they join share one scale.
-COPYING = ("Concat", "MaxPool", "Resize")
+# Operators that copy numbers, nearest Resize beside them: what they join shares one scale.
+COPYING = ("Concat", "MaxPool")
 
 _KEEPS_SIGN = (
     "AveragePool", "Concat", "GlobalAveragePool", "Identity", "MaxPool", "Reshape", "Resize",
@@ -68,14 +68,14 @@ def _data_inputs(node: ir.Node) -> list[ir.Value]:
     return [x for x in inputs if x is not None and x.const_value is None]
 
 
-def skip_inputs(graph: ir.Graph, int8: Collection[str]) -> dict[ir.Value, ir.Node]:
-    """The skip side of every residual Add → the Add.
+def skip_inputs(graph: ir.Graph, int8: Collection[str]) -> list[tuple[ir.Value, ir.Node]]:
+    """The skip side of every residual Add, with the node that reads it.
 
     The other side comes from the last INT8 layer of the main way, which adds the skip in
     its own epilogue and must not be rounded before.
     """
     position = {node: i for i, node in enumerate(graph)}
-    found: dict[ir.Value, ir.Node] = {}
+    found = []
     for node in graph:
         sides = [x for x in node.inputs if x is not None and x.const_value is None]
         if node.op_type != "Add" or len(set(sides)) != 2:
@@ -86,7 +86,7 @@ def skip_inputs(graph: ir.Graph, int8: Collection[str]) -> dict[ir.Value, ir.Nod
             continue
         main = max(ends, key=lambda x: position[ends[x]])
         skip = sides[0] if main is sides[1] else sides[1]
-        found[_before_scalar(skip)] = node
+        found.append(_before_scalar(skip, node))
     return found
 
 
@@ -99,13 +99,13 @@ def _layer_behind(value: ir.Value) -> ir.Node | None:
     return node if node is not None and node.op_type == "Conv" else None
 
 
-def _before_scalar(value: ir.Value) -> ir.Value:
+def _before_scalar(value: ir.Value, reader: ir.Node) -> tuple[ir.Value, ir.Node]:
     """The tensor behind a multiplication by one learned number, as BottleRep's alpha."""
     node = value.producer()
     if node is None or node.op_type != "Mul":
-        return value
+        return value, reader
     tensors = [x for x in node.inputs if x is not None and x.const_value is None]
-    return tensors[0] if len(tensors) == 1 else value
+    return (tensors[0], node) if len(tensors) == 1 else (value, reader)
 
 
 def is_never_negative(value: ir.Value, known: dict[ir.Value, bool]) -> bool:

@@ -1,13 +1,13 @@
 """COCO's twelve figures, exactly as pycocotools computes them, in little memory.
 
-pycocotools keeps a record for every class, image and range of areas. Its result for one
-class does not depend on the others, so it runs here class by class, on the images that
-have something of the class, and its arrays are joined before it summarizes them.
+pycocotools holds all boxes as dictionaries, and a record for every class, image and range
+of areas. No class and no image depends on the others until the records are added up, so it
+runs here on some images of one class after the other; only what it adds up is kept.
 """
 
 import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,8 +22,13 @@ from detq_eval.coco_rows import categories_of, written_boxes, written_scores
 from detq_eval.dataset import Dataset
 
 Found = Sequence[tuple[ImageRef, Detections]]
-Integers = NDArray[np.int64]
 Doubles = NDArray[np.float64]
+Arrays = Mapping[str, Doubles]
+Row = dict[str, Any]
+Record = dict[str, NDArray[Any]]
+
+IMAGES_AT_ONCE = 256
+_CLASS_AXIS = {"precision": 2, "recall": 1}
 
 
 class CocoMetrics(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,9 +72,13 @@ def score(dataset: Dataset, found: Found) -> CocoMetrics:
     ``COCOeval(..., "bbox")`` on the same rows, bit for bit.
     """
     ids = np.array(dataset.classes.category_ids)
-    rows = _rows(dataset, found)
+    images = sorted((ref.id for ref, _ in found), key=lambda key: (isinstance(key, str), key))
+    number = {key: index for index, key in enumerate(images)}
+    true, detected = _true(dataset, number), _detected(dataset, found, number)
     ordered = np.argsort(ids)  # pycocotools goes by category id, which decides its last bit
-    results = [_evaluate_class(rows, int(category)) for category in ids[ordered]]
+    results = [
+        _evaluate_class(true, detected, category, len(images)) for category in ids[ordered].tolist()
+    ]
     joined = _join(results)
     precision = joined.eval["precision"][:, :, :, 0, -1]
     per_class = np.empty(len(ids))
@@ -81,31 +90,36 @@ def score(dataset: Dataset, found: Found) -> CocoMetrics:
 
 @dataclass(frozen=True, slots=True)
 class _Boxes:
-    """Rows of truth or detections; images are numbered in the order of their ids."""
+    """Truth or detections of all classes; images are numbered in the order of their ids.
 
-    image: Integers
-    category: Integers
-    box: Doubles
-    columns: dict[str, NDArray[Any]]
+    Attributes:
+        image: int [n], number of the image, ascending.
+        category: int [n], id of the class.
+        columns: further arrays of n rows.
+        rows: from the columns of some boxes to what pycocotools wants to know of each.
+    """
 
-    def of(self, category: int) -> list[dict[str, Any]]:
-        """The rows of one class as pycocotools takes them; ids begin with 1, 0 is no id."""
-        chosen = np.flatnonzero(self.category == category)
-        keys = ("id", "image_id", "category_id", "bbox", *self.columns)
-        values = (
-            range(1, len(chosen) + 1),
-            self.image[chosen].tolist(),
-            [category] * len(chosen),
-            self.box[chosen].tolist(),
-            *(column[chosen].tolist() for column in self.columns.values()),
-        )
-        return [dict(zip(keys, row, strict=True)) for row in zip(*values, strict=True)]
+    image: NDArray[Any]
+    category: NDArray[Any]
+    columns: tuple[NDArray[Any], ...]
+    rows: Callable[..., Mapping[str, NDArray[Any]]]
+
+    def of(self, category: int, images: range) -> list[Row]:
+        """Rows of one class; their ids begin with 1, as 0 means nothing matched."""
+        first, last = np.searchsorted(self.image, (images.start, images.stop))
+        chosen = first + np.flatnonzero(self.category[first:last] == category)
+        named = self.rows(*(column[chosen] for column in self.columns))
+        keys = ("image_id", "category_id", "id", *named)
+        count = len(chosen)
+        values = (self.image[chosen].tolist(), [category] * count, range(1, count + 1))
+        each = zip(*values, *(column.tolist() for column in named.values()), strict=True)
+        return [dict(zip(keys, row, strict=True)) for row in each]
 
 
 class _OneClass:
     """What COCOeval asks of a data set, for the rows of one class."""
 
-    def __init__(self, rows: list[dict[str, Any]]) -> None:
+    def __init__(self, rows: list[Row]) -> None:
         self._rows = rows
 
     def getImgIds(self) -> list[int]:  # noqa: N802
@@ -117,74 +131,101 @@ class _OneClass:
     def getAnnIds(self, **_: Any) -> range:  # noqa: N802
         return range(len(self._rows))
 
-    def loadAnns(self, ids: range) -> list[dict[str, Any]]:  # noqa: N802
+    def loadAnns(self, ids: range) -> list[Row]:  # noqa: N802
         return [self._rows[i] for i in ids]
 
 
-def _rows(dataset: Dataset, found: Found) -> tuple[_Boxes, _Boxes]:
-    """Truth and detections."""
-    ids = sorted((ref.id for ref, _ in found), key=lambda key: (isinstance(key, str), key))
-    number = {key: index for index, key in enumerate(ids)}
+def _true(dataset: Dataset, number: Mapping[int | str, int]) -> _Boxes:
     truth = dataset.truth
-    # -1: an image that was not looked at.
-    of_image = np.array([number.get(ref.id, -1) for ref in dataset.images], np.int64)[truth.image]
-    seen = of_image >= 0
-    true = _Boxes(
-        of_image[seen],
-        truth.category[seen],
-        truth.boxes[seen],
-        {"area": truth.areas[seen], "iscrowd": truth.crowd[seen].astype(np.int64)},
-    )
-    return true, _detected(dataset, found, number)
+    images = np.array([number.get(ref.id, -1) for ref in dataset.images])[truth.image]
+
+    def rows(boxes: Doubles, areas: Doubles, crowd: NDArray[Any]) -> Mapping[str, NDArray[Any]]:
+        return {"bbox": boxes, "area": areas, "iscrowd": crowd.astype(np.int64)}
+
+    order = np.argsort(images, kind="stable")
+    order = order[images[order] >= 0]
+    columns = (truth.boxes[order], truth.areas[order], truth.crowd[order])
+    return _Boxes(images[order], truth.category[order], columns, rows)
 
 
-def _detected(dataset: Dataset, found: Found, number: dict[int | str, int]) -> _Boxes:
-    each = [detections for _, detections in found]
-    boxes = np.concatenate([np.empty((0, 4)), *map(written_boxes, each)])
+def _detected(dataset: Dataset, found: Found, number: Mapping[int | str, int]) -> _Boxes:
+    ordered = sorted((number[ref.id], index) for index, (ref, _) in enumerate(found))
+    each = [found[index][1] for _, index in ordered]
+
+    def rows(boxes: NDArray[Any], scores: NDArray[Any]) -> Mapping[str, NDArray[Any]]:
+        written = written_boxes(boxes)
+        area = written[:, 2] * written[:, 3]
+        return {"bbox": written, "area": area, "score": written_scores(scores)}
+
     return _Boxes(
-        np.repeat([number[ref.id] for ref, _ in found], [len(one) for one in each]).astype(
-            np.int64
-        ),
-        np.concatenate(
-            [np.empty(0, np.int64), *(categories_of(one, dataset.classes) for one in each)]
-        ),
-        boxes,
-        {
-            "score": np.concatenate([np.empty(0), *map(written_scores, each)]),
-            "area": boxes[:, 2] * boxes[:, 3],
-        },
+        np.repeat(np.arange(len(each), dtype=np.int32), [len(one) for one in each]),
+        np.concatenate([categories_of(one, dataset.classes) for one in each]),
+        (np.concatenate([one.boxes for one in each]), np.concatenate([one.scores for one in each])),
+        rows,
     )
 
 
-def _evaluate_class(rows: tuple[_Boxes, _Boxes], category: int) -> dict[str, Doubles] | None:
+def _evaluate_class(true: _Boxes, detected: _Boxes, category: int, images: int) -> Arrays | None:
     """COCOeval's arrays of one class; None where the truth has none of it."""
-    true, detected = (boxes.of(category) for boxes in rows)
-    if not true:
+    if not (true.category == category).any():
         return None
-    run = COCOeval(_OneClass(true), _OneClass(detected), "bbox")
-    run.params.imgIds = sorted({row["image_id"] for row in (*true, *detected)})
+    run = COCOeval(iouType="bbox")
+    by_area: list[list[Record]] = [[] for _ in run.params.areaRng]
+    for start in range(0, images, IMAGES_AT_ONCE):
+        some = range(start, min(start + IMAGES_AT_ONCE, images))
+        part = _records(true.of(category, some), detected.of(category, some))
+        for whole, records in zip(by_area, part, strict=True):
+            whole += records
     run.params.catIds = [category]
+    run.params.imgIds = range(len(by_area[0]))
+    run._paramsEval = run.params
+    run.evalImgs = [record for records in by_area for record in records]
+    with contextlib.redirect_stdout(io.StringIO()):
+        run.accumulate()
+    return {key: run.eval[key] for key in _CLASS_AXIS}
+
+
+def _records(true: list[Row], detected: list[Row]) -> list[list[Record]]:
+    """What COCOeval notes of each image, per range of areas; only what it adds up later."""
+    run = COCOeval(_OneClass(true), _OneClass(detected), "bbox")
+    # Images with nothing of the class add nothing, not even to the order of the others.
+    run.params.imgIds = sorted({row["image_id"] for row in (*true, *detected)})
+    run.params.catIds = sorted({row["category_id"] for row in (*true, *detected)})
     with contextlib.redirect_stdout(io.StringIO()):
         run.evaluate()
-        run.accumulate()
-    return {key: run.eval[key] for key in ("precision", "recall")}
+    short = [
+        {
+            "dtScores": np.array(record["dtScores"]),
+            "dtMatches": record["dtMatches"] > 0,
+            "dtIgnore": record["dtIgnore"],
+            "gtIgnore": record["gtIgnore"],
+        }
+        for record in run.evalImgs
+    ]
+    count, ranges = len(run.params.imgIds), len(run.params.areaRng)
+    return [short[area * count : (area + 1) * count] for area in range(ranges)]
 
 
-def _join(results: Sequence[dict[str, Doubles] | None]) -> Any:
+def _join(results: Sequence[Arrays | None]) -> Any:
     """A COCOeval with all classes, summarized."""
     run = COCOeval(iouType="bbox")
-    thresholds, recalls, areas, counts = (
-        len(getattr(run.params, key)) for key in ("iouThrs", "recThrs", "areaRng", "maxDets")
-    )
-    absent = {
-        "precision": -np.ones((thresholds, recalls, 1, areas, counts)),
-        "recall": -np.ones((thresholds, 1, areas, counts)),
-    }
-    for key, axis in (("precision", 2), ("recall", 1)):
-        run.eval[key] = np.concatenate([(one or absent)[key] for one in results], axis=axis)
+    absent = _absent(run.params)
+    for key, axis in _CLASS_AXIS.items():
+        parts = [(one or absent)[key] for one in results]
+        run.eval[key] = np.concatenate(parts, axis=axis)
     with contextlib.redirect_stdout(io.StringIO()):
         run.summarize()
     return run
+
+
+def _absent(params: Any) -> Arrays:
+    """What COCOeval gives for a class without a true box."""
+    thresholds, recalls = len(params.iouThrs), len(params.recThrs)
+    ranges = (1, len(params.areaRng), len(params.maxDets))
+    return {
+        "precision": np.full((thresholds, recalls, *ranges), -1.0),
+        "recall": np.full((thresholds, *ranges), -1.0),
+    }
 
 
 def _mean_of_known(precision: Doubles) -> float:

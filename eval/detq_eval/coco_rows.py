@@ -31,32 +31,34 @@ def detections_as_coco(
         for ref, detections in found
         for category, box, score in zip(
             categories_of(detections, classes).tolist(),
-            written_boxes(detections).tolist(),
-            written_scores(detections).tolist(),
+            written_boxes(detections.boxes).tolist(),
+            written_scores(detections.scores).tolist(),
             strict=True,
         )
     ]
 
 
-def categories_of(detections: Detections, classes: ClassMap) -> NDArray[np.int64]:
-    """Category id of each detection, int64 [n]."""
-    return np.array(classes.category_ids, np.int64)[detections.classes]
+def categories_of(detections: Detections, classes: ClassMap) -> NDArray[np.int32]:
+    """Category id of each detection, int32 [n]."""
+    return np.array(classes.category_ids, np.int32)[detections.classes]
 
 
-def written_boxes(detections: Detections) -> Doubles:
+def written_boxes(boxes: NDArray[np.float32]) -> Doubles:
     """Left, top, width, height, float64 [n, 4], as they stand in the file.
 
     By way of the centre in float32, as the official tool goes.
+
+    Args:
+        boxes: left, top, right, bottom, float32 [n, 4].
     """
-    low, high = detections.boxes[:, :2], detections.boxes[:, 2:]
+    low, high = boxes[:, :2], boxes[:, 2:]
     size = high - low
-    rows = np.concatenate(((low + high) / 2 - size / 2, size), axis=1)
-    return _written(rows, 3)
+    return _written(np.concatenate(((low + high) / 2 - size / 2, size), axis=1), 3)
 
 
-def written_scores(detections: Detections) -> Doubles:
+def written_scores(scores: NDArray[np.float32]) -> Doubles:
     """Scores, float64 [n], as they stand in the file."""
-    return _written(detections.scores, 5)
+    return _written(scores, 5)
 
 
 def _written(values: NDArray[np.float32], digits: int) -> Doubles:

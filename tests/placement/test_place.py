@@ -14,7 +14,8 @@ from detq.quantized import quantize
 from detq.stats import Range
 from detq.target import PLAIN, Target
 from detq.transforms import DEFAULT, transform
-from tests.zoo import Body, Writer, network, tiny_detector
+from tests.block_writer import Writer
+from tests.zoo import Body, network, tiny_detector
 
 pytest.importorskip("torch", reason="merging is checked in torch")
 
@@ -167,6 +168,22 @@ def test_a_skip_that_no_layer_reads_is_rounded_for_the_sum() -> None:
     point = points_of(body)["skip.relu"]
     assert point.consumers == ("add",)
     assert point.rule == "skip side of a residual Add"
+
+
+def test_a_skip_of_two_sums_is_rounded_for_both() -> None:
+    def body(w: Writer, x: ir.Value) -> ir.Value:
+        first = w.elementwise("Add", conv(w, x, "a"), x, name="first")
+        return w.elementwise("Add", conv(w, first, "b"), x, name="second")
+
+    assert points_of(body)["stem.relu"].consumers == ("a.conv", "first", "second")
+
+
+def test_a_skip_around_one_layer_without_activation() -> None:
+    def body(w: Writer, x: ir.Value) -> ir.Value:
+        return w.relu(w.elementwise("Add", w.plain_conv(x, 8, name="a"), x))
+
+    points = {p.value: p for p in place(network(body), PLAIN).points}  # not merged into one
+    assert points["stem.relu"].consumers == ("a", "add")
 
 
 def test_a_sum_without_an_int8_layer_before_it_stays_float() -> None:

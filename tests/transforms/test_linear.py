@@ -14,7 +14,8 @@ from torch import Tensor
 from detq.graph.build import Builder
 from detq.graph.execute import compile_slice, execute, parameters
 from detq.transforms.linear import LinearForm, has_branches, has_convolution, linear_form
-from tests.zoo import ZOO, Writer
+from tests.block_writer import Writer
+from tests.zoo import ZOO
 
 CHANNELS = 4
 Draw = Callable[[st.SearchStrategy[Any]], Any]
@@ -156,7 +157,7 @@ def _conv(**options: Any) -> Callable[[Writer, ir.Value], ir.Value]:
     def make(w: Writer, x: ir.Value) -> ir.Value:
         shape = options.get("shape", (3, 3))
         return w.op(
-            "Conv", x, w.constant("w", w.weight(4, 4, *shape)), shape=("n", 4, 12, 12),
+            "Conv", x, w.constant("w", w.weight(4, 4, *shape)), shape=("n", 4, None, None),
             **{key: value for key, value in options.items() if key != "shape"},
         )  # fmt: skip
 
@@ -174,6 +175,14 @@ LEFT_ALONE = {
         _conv(shape=(2, 2), dilations=[2, 2], pads=[1, 1, 1, 1]),
     ),
     "two dilations": (SAME, _conv(dilations=[2, 2], pads=[2, 2, 2, 2])),
+    "sizes that agree for even images only": (
+        _conv(pads=[1, 1, 1, 1], strides=[2, 2]),
+        _conv(shape=(2, 2), strides=[2, 2]),
+    ),
+    "two strides on one pixel": (
+        _conv(pads=[1, 1, 1, 1], strides=[2, 2]),
+        _conv(pads=[1, 1, 1, 1], strides=[1, 2]),
+    ),
     "auto_pad": (SAME, _conv(auto_pad="SAME_UPPER")),
     "average that does not count its padding": (
         SAME,

@@ -14,7 +14,8 @@ from detq.graph.execute import compile_slice, execute, parameters
 from detq.model import FloatModel
 from detq.transforms import DEFAULT, TRANSFORMS, linear, transform
 from detq.transforms.linear import LinearForm
-from tests.zoo import ZOO, Writer, network, tiny_detector
+from tests.block_writer import Writer
+from tests.zoo import ZOO, network, tiny_detector
 
 # Merging is exact in float64, see test_linear; the file keeps float32 weights.
 ROUNDED_WEIGHTS = 3e-7

@@ -127,6 +127,11 @@ HOSTILE = {
     ),
     "a name of a megabyte": (named("a." + "x" * 1_000_000), "'a.xxx"),
     "a file of its own": (tuple_of(text("file"), text("/etc/passwd")) + b"Q", "unknown kind"),
+    "a storage with a long name": (storage("x" * 1000, 1), "a storage has no proper name"),
+    "a module with a strange name": (
+        dict_of({"model": module("yolov6.models.yolo.Model", {"a\x1b[2J": b"N"})}),
+        "has no proper name",
+    ),
     "a storage of -1": (storage("0", -1), "described in two ways"),
     "one storage, two sizes": (b"(" + storage("0", 1) + storage("0", 2) + b"t", "two ways"),
     "a shape beyond its storage": (tensor("0", (4,), count=3), "[4] that lies outside the 3"),
@@ -180,6 +185,13 @@ def test_modules_that_double_at_every_level_are_refused(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "x.pt", model({"x": inside}), {"0": np.ones(1, np.float32)})
     with refused("is also elsewhere"):
         read_checkpoint(path)
+
+
+def test_a_large_module_that_is_shared_is_refused(tmp_path: Path) -> None:
+    large = module(CONV, attributes={f"a{i}": b"N" for i in range(10_000)})
+    children = {"x": large + b"q\x07"} | {f"b{i}": b"h\x07" for i in range(10_000)}
+    with refused("attributes of modules"):
+        read_checkpoint(write_zip(tmp_path / "x.pt", model(children)))
 
 
 def test_deep_nesting_is_refused(tmp_path: Path) -> None:

@@ -1,10 +1,11 @@
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from detq.errors import InputError, UnsupportedBlockError
+from detq.errors import CheckpointError, InputError, UnsupportedBlockError
 from detq.graph.build import BLOCK, DECODE, STAGE
 from detq.graph.files import detector_from_metadata
 from detq.model import FloatModel
@@ -117,6 +118,13 @@ def test_a_size_that_does_not_fit_names_the_next(
     checkpoint = read_checkpoint(data / "fixtures" / "v2_n_base.pt")
     with pytest.raises(InputError, match=f"multiples of 32 .*next valid size is {valid}"):
         source_from_checkpoint(checkpoint, size)
+
+
+@pytest.mark.parametrize("strides", [(8, 16, 64), (8, 16)])
+def test_strides_must_be_those_of_the_levels(data: Path, strides: tuple[int, ...]) -> None:
+    checkpoint = replace(read_checkpoint(data / "fixtures" / "v2_n_base.pt"), strides=strides)
+    with pytest.raises(CheckpointError, match=r"^detect: .*stride"):
+        source_from_checkpoint(checkpoint, (128, 128))
 
 
 def test_an_unknown_class_is_named_with_its_place(data: Path, tmp_path: Path) -> None:
