@@ -23,7 +23,7 @@ Pixels = Annotated[int, Meta(ge=0)]
 Side = Annotated[int, Meta(ge=32)]
 Text = Annotated[str, Meta(min_length=1)]
 Names = Annotated[tuple[Text, ...], Meta(min_length=1)]
-TransformName = Literal["fold_bn", "reparameterize"]
+TransformName = Literal["fold_bn", "reparameterize", "split_coarse_fine"]
 
 
 class Calibration(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -119,7 +119,7 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     checkpoint: Path
     size: tuple[Side, Side]
     calibration: Calibration
-    transforms: tuple[TransformName, ...] = ("fold_bn", "reparameterize")
+    transforms: tuple[TransformName, ...] = ("reparameterize", "fold_bn")
     range: RangeMethod = MinMax()
     float_layers: dict[Text, Text] = {}
     targets: Names = ("plain", "onnxruntime", "openvino")

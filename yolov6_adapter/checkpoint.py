@@ -11,8 +11,7 @@ import numpy as np
 from detq.errors import CheckpointError
 from yolov6_adapter.coco_names import COCO_NAMES
 from yolov6_adapter.family import family_of, variant_of
-from yolov6_adapter.inert import Instance
-from yolov6_adapter.machine import PickleError
+from yolov6_adapter.inert import Instance, PickleError
 from yolov6_adapter.module import Module
 from yolov6_adapter.modules import TreeReader
 from yolov6_adapter.unpickle import HINT, read_torch_file

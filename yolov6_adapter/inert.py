@@ -6,6 +6,10 @@ from typing import Any
 import numpy as np
 
 
+class PickleError(Exception):
+    """The pickle asks for something, or is damaged; the text says what."""
+
+
 @dataclass(frozen=True, slots=True)
 class ModuleClass:
     """A module class named by the file, such as ``yolov6.layers.common.RepVGGBlock``."""

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from yolov6_adapter.inert import Instance, Tensor
-from yolov6_adapter.machine import PickleError
+from yolov6_adapter.inert import Instance, PickleError, Tensor
 from yolov6_adapter.module import Module
 from yolov6_adapter.unpickle import TorchFile, array_of
 

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detq.errors import CheckpointError
-from yolov6_adapter.inert import Storage, Tensor
-from yolov6_adapter.machine import PickleError, run
+from yolov6_adapter.inert import PickleError, Storage, Tensor
+from yolov6_adapter.machine import run
 from yolov6_adapter.words import TorchWords
 
 # A number chosen by torch and the version of the layout, each as a pickle of its own.

@@ -12,11 +12,11 @@ from yolov6_adapter.inert import (
     Method,
     ModuleClass,
     Name,
+    PickleError,
     Storage,
     StorageType,
     Tensor,
 )
-from yolov6_adapter.machine import PickleError
 
 MOST_DIMENSIONS = 8
 MOST_OF_KEY = 50  # characters; torch counts its storages
@@ -37,7 +37,7 @@ class Call:
 
 
 class TorchWords:
-    """What the pickle of a YOLOv6 checkpoint may say; see ``machine.Vocabulary``.
+    """What the pickle of a YOLOv6 checkpoint may say; see ``opcodes.Vocabulary``.
 
     Attributes:
         storages: the storages it spoke of, by key.

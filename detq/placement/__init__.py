@@ -1,5 +1,6 @@
 """Decide what is rounded where, from the graph alone."""
 
+from detq.placement.candidates import candidates
 from detq.placement.place import place
 
-__all__ = ["place"]
+__all__ = ["candidates", "place"]

@@ -78,7 +78,7 @@ def skip_inputs(graph: ir.Graph, int8: Collection[str]) -> list[tuple[ir.Value, 
     found = []
     for node in graph:
         sides = [x for x in node.inputs if x is not None and x.const_value is None]
-        if node.op_type != "Add" or len(set(sides)) != 2:
+        if node.op_type != "Add" or len(set(sides)) != 2 or _is_split(sides):
             continue
         behind = {x: _layer_behind(x) for x in sides}
         ends = {x: end for x, end in behind.items() if end is not None and end.name in int8}
@@ -88,6 +88,13 @@ def skip_inputs(graph: ir.Graph, int8: Collection[str]) -> list[tuple[ir.Value, 
         skip = sides[0] if main is sides[1] else sides[1]
         found.append(_before_scalar(skip, node))
     return found
+
+
+def _is_split(sides: list[ir.Value]) -> bool:
+    """Two convolutions of one tensor: parts of one layer, added before any rounding."""
+    makers = [x.producer() for x in sides]
+    sources = {m.inputs[0] for m in makers if m is not None and m.op_type == "Conv"}
+    return len(sources) == 1 and all(m is not None and m.op_type == "Conv" for m in makers)
 
 
 def _layer_behind(value: ir.Value) -> ir.Node | None:

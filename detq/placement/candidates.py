@@ -1,0 +1,26 @@
+"""Which tensors some choice of float layers would round."""
+
+from detq.model import FloatModel
+from detq.numerics import WEIGHTS
+from detq.placement.layers import decide_layers
+from detq.placement.points import rounded_inputs, skip_inputs, spread_over_copies
+
+
+def candidates(model: FloatModel) -> frozenset[str]:
+    """Tensors whose statistics serve ``place`` with every target and every choice of float layers.
+
+    Leaving a layer float takes points away, but it can turn a residual round: then the side
+    that was the main way is the skip, and is rounded instead.
+
+    Args:
+        model: as ``place`` takes it.
+    """
+    graph = model.graph.graph
+    layers = decide_layers(graph, {}, WEIGHTS)
+    int8 = {layer.node for layer in layers if layer.int8}
+    points = rounded_inputs(layers, graph)
+    for left_float in ("", *int8):
+        for value in skip_inputs(graph, int8 - {left_float}):
+            points.setdefault(value, set())
+    spread_over_copies(points)
+    return frozenset(str(value.name) for value in points)
