@@ -48,7 +48,9 @@ def measure(model: Path, arguments: argparse.Namespace) -> dict[str, object]:
     """Rounds of one model in this process."""
     refs = list_images(arguments.data, arguments.images, split="val")
     bare, whole = [], []
-    with open_runner(arguments.backend, model, threads=arguments.threads) as runner:
+    with open_runner(
+        arguments.backend, model, threads=arguments.threads, busy_cores=True
+    ) as runner:
         detector = runner.detector
         boxed = [letterbox(read_image(ref.path), detector.size)[0] for ref in refs]
         for image in boxed[:20]:

@@ -1,6 +1,6 @@
 """The images that ranges are taken from: drawn, read, recorded."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import msgspec
 import numpy as np
@@ -16,11 +16,12 @@ from detq.stats import CalibrationStats
 
 
 class UsedImage(msgspec.Struct, frozen=True):
-    """An image that statistics were taken from."""
+    """An image that statistics were taken from; it may be elsewhere by now."""
 
     id: int | str
     path: str
     sha256: str
+    bytes: int
 
 
 class CalibrationImages(msgspec.Struct, frozen=True):
@@ -49,7 +50,7 @@ def drawn_images(options: Calibration) -> tuple[ImageRef, ...]:
 
 def observe_images(
     model: FloatModel,
-    values: set[str],
+    values: Collection[str],
     refs: Sequence[ImageRef],
     options: Calibration,
     on_step: Callable[[int], None],
@@ -69,15 +70,7 @@ def observe_images(
     from detq.observe import collect
 
     reader = _Reader(model.detector, options)
-    done = 0
-
-    def count(images: int) -> None:
-        nonlocal done
-        done += images
-        on_step(done)
-
-    batches = reader.batches(refs)
-    tensors = collect(model, values, batches, count)
+    tensors = collect(model, values, reader.batches(refs), lambda _: on_step(reader.seen))
     images = CalibrationImages(options.seed, tuple(reader.used), tuple(reader.skipped))
     return CalibrationStats(tensors, tuple(image.sha256 for image in images.used)), images
 
@@ -89,6 +82,10 @@ class _Reader:
         self._detector, self._options = detector, options
         self.used: list[UsedImage] = []
         self.skipped: list[tuple[str, str]] = []
+
+    @property
+    def seen(self) -> int:
+        return len(self.used) + len(self.skipped)
 
     def batches(self, refs: Sequence[ImageRef]) -> Iterator[NDArray[np.float32]]:
         waiting: list[NDArray[np.uint8]] = []
@@ -112,6 +109,7 @@ class _Reader:
         except DatasetError as error:
             self.skipped.append((str(ref.path), error.what))
             return []
-        self.used.append(UsedImage(ref.id, str(ref.path), sha256_of(ref.path)))
+        size = ref.path.stat().st_size
+        self.used.append(UsedImage(ref.id, str(ref.path), sha256_of(ref.path), size))
         pad = self._detector.preprocessing.pad
         return [letterbox(image, self._detector.size, shrink=self._options.shrink, pad=pad)[0]]

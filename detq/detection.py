@@ -4,10 +4,17 @@ These records travel inside the ONNX file, so that the file alone is enough to r
 """
 
 from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+
+from detq.errors import ModelError
+
+Layout: TypeAlias = Literal["rows", "channels"]
+
+BOX = 4  # columns: centre x, centre y, width, height
 
 
 class Preprocessing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -27,8 +34,10 @@ class Preprocessing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class Detector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The contract of a detector's ONNX file.
 
-    Input ``images``: float32 [B, 3, H, W]. Output ``outputs``: float32 [B, L, 5 + nc],
-    rows of centre x, centre y, width, height in input pixels, objectness, class scores.
+    The input is float32 [B, 3, H, W]. The first output is float32 [B, L, 5 + nc]: rows of
+    centre x, centre y, width, height in input pixels, objectness, class scores. Files that
+    detq did not write may leave the objectness out, or have the columns in dimension 1;
+    ``rows_of_output`` reads them all.
 
     Attributes:
         family: such as ``YOLOv6 N``, for people.
@@ -37,6 +46,7 @@ class Detector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         size: height and width of the input in pixels.
         preprocessing: how the input is made.
         source: file name and sha256 of what the model was read from.
+        layout: of the first output: ``rows`` [B, L, columns] or ``channels`` [B, columns, L].
     """
 
     family: str
@@ -45,6 +55,7 @@ class Detector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     size: tuple[int, int]
     preprocessing: Preprocessing = Preprocessing()
     source: str = ""
+    layout: Layout = "rows"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,3 +74,32 @@ class Detections:
 
     def __len__(self) -> int:
         return len(self.scores)
+
+
+def rows_of_output(
+    output: NDArray[Any], detector: Detector, where: str = ""
+) -> NDArray[np.float32]:
+    """The first output of a detector as rows float32 [B, L, 5 + nc], contiguous.
+
+    Args:
+        output: [B, L, columns] or [B, columns, L], as ``detector`` says; without an
+            objectness, which is 1 then, a row has one column less.
+        detector: the contract of the file.
+        where: what gave the output, for the error.
+
+    Raises:
+        ModelError: the output is of another form.
+    """
+    whole = BOX + 1 + len(detector.names)
+    rows = output.swapaxes(1, 2) if detector.layout == "channels" and output.ndim == 3 else output
+    if rows.ndim != 3 or rows.shape[2] not in (whole, whole - 1):
+        raise ModelError(
+            f"gives {list(output.shape)} where [B, boxes, {whole}] is promised",
+            where=where,
+            hint="rows are a box, objectness and one score per class",
+        )
+    if rows.shape[2] == whole:
+        return np.ascontiguousarray(rows, np.float32)
+    filled = np.ones((*rows.shape[:2], whole), np.float32)
+    filled[..., :BOX], filled[..., BOX + 1 :] = rows[..., :BOX], rows[..., BOX:]
+    return filled

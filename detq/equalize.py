@@ -57,7 +57,7 @@ def equalize(
     stats: Mapping[str, TensorStats],
     *,
     balance: float = 1.0,
-    least_spread: float = 1.0,
+    least_spread: float = 2.0,
 ) -> Equalized:
     """Even out the channels of every tie group whose readers can take the factors.
 

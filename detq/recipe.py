@@ -20,6 +20,7 @@ from detq.errors import RecipeError
 
 Number = Annotated[int, Meta(ge=1)]
 Pixels = Annotated[int, Meta(ge=0)]
+Percent = Annotated[float, Meta(gt=0, le=100)]
 Side = Annotated[int, Meta(ge=32)]
 Text = Annotated[str, Meta(min_length=1)]
 Names = Annotated[tuple[Text, ...], Meta(min_length=1)]
@@ -57,7 +58,90 @@ class MinMax(
     """From the smallest to the largest value seen."""
 
 
-RangeMethod: TypeAlias = MinMax
+class Percentile(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="method",
+    tag="percentile",
+):
+    """Up to a percentile of the magnitudes.
+
+    Attributes:
+        percent: of the values that are not clipped, above 0 to 100.
+    """
+
+    percent: Percent = 99.99
+
+
+class Mse(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="method",
+    tag="mse",
+):
+    """The least squared error of the rounded values.
+
+    Attributes:
+        candidates: clip points to try.
+    """
+
+    candidates: Annotated[int, Meta(ge=8, le=1024)] = 128
+
+
+class Entropy(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="method",
+    tag="entropy",
+):
+    """TensorRT's entropy rule.
+
+    Attributes:
+        count_zeros: leave the first bin as it was counted; else it gets the second's count.
+    """
+
+    count_zeros: bool = False
+
+
+class Kl(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="method",
+    tag="kl",
+):
+    """The least Kullback-Leibler divergence of the values that are not zero.
+
+    Attributes:
+        divergence: the formula; ``published`` and ``masked`` are there to compare with.
+        guard: percentile of the values that are not zero below which nothing is clipped.
+    """
+
+    divergence: Literal["exact", "masked", "published"] = "exact"
+    guard: Percent = 99.9
+
+
+RangeMethod: TypeAlias = MinMax | Percentile | Mse | Entropy | Kl
+
+
+class ChannelWise(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the channels of a rounded tensor are brought to one range, at the weights' cost.
+
+    Attributes:
+        balance: 0 leaves the whole difference to the tensor, 1 moves it to the weights.
+        least_spread: tensors whose largest channel is no more than so many times the median
+            one are left alone; behind a SiLU or Hardswish a multiplication stays in the graph.
+    """
+
+    balance: Annotated[float, Meta(ge=0, le=1)] = 1.0
+    least_spread: Annotated[float, Meta(ge=1)] = 2.0
 
 
 class Evaluation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -108,6 +192,7 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         size: height and width of the network's input in pixels; one number for a square.
         calibration: the images to observe.
         transforms: what is done to the float graph, in this order.
+        channel_wise: even out the channels before ranges are chosen; null leaves them.
         range: how the range of a tensor follows from what was observed.
         float_layers: pattern of layer names (as in a shell) to the reason why they stay float.
         targets: consumers to write a file for.
@@ -120,6 +205,7 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     size: tuple[Side, Side]
     calibration: Calibration
     transforms: tuple[TransformName, ...] = ("reparameterize", "fold_bn")
+    channel_wise: ChannelWise | None = ChannelWise()
     range: RangeMethod = MinMax()
     float_layers: dict[Text, Text] = {}
     targets: Names = ("plain", "onnxruntime", "openvino")

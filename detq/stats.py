@@ -3,7 +3,8 @@
 import math
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detq.errors import CalibrationError, InputError
+from detq.histogram import BINS, Histogram, add, count_values
 from detq.whole_file import written_whole
+
+# Numbers looked at together: few enough for the cache, enough that the calls cost little.
+_CHUNK = 1 << 18
+_LONG = 4096
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,6 +31,7 @@ class TensorStats:
         channel_maximum: float32 [C], largest element per channel.
         count: elements seen.
         images: images seen.
+        histogram: all elements.
     """
 
     minimum: float
@@ -33,6 +40,7 @@ class TensorStats:
     channel_maximum: NDArray[np.float32]
     count: int
     images: int
+    histogram: Histogram
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,6 +78,50 @@ class Range:
             raise CalibrationError(f"range {self.lowest} to {self.highest} is empty")
 
 
+def stats_of(x: NDArray[np.float32], name: str = "tensor") -> TensorStats:
+    """What one batch shows of a tensor.
+
+    Args:
+        x: float32 [B, C, ...], never changed; fastest with the channels last in memory.
+        name: of the tensor, for the error.
+
+    Raises:
+        CalibrationError: an element is not finite.
+    """
+    rows = np.moveaxis(x, 1, -1).reshape(-1, x.shape[1])
+    height = max(1, _CHUNK // x.shape[1])
+    parts = (rows[start : start + height] for start in range(0, len(rows), height))
+    found = reduce(merge, (_stats_of_rows(part, name) for part in parts))
+    return replace(found, images=len(x))
+
+
+def _stats_of_rows(rows: NDArray[np.float32], name: str) -> TensorStats:
+    low, high = _per_column(np.minimum, rows), _per_column(np.maximum, rows)
+    lowest, highest = float(low.min()), float(high.max())
+    if not (math.isfinite(lowest) and math.isfinite(highest)):
+        raise CalibrationError(
+            "values are not finite",
+            where=name,
+            hint="the float model itself overflows here; check the checkpoint",
+        )
+    return TensorStats(
+        lowest, highest, low, high, rows.size, 0, count_values(rows, lowest, highest)
+    )
+
+
+def _per_column(extreme: np.ufunc, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """[N, C] to [C]; rows are laid side by side, since long ones are read faster."""
+    count, channels = rows.shape
+    beside = max(1, _LONG // channels)
+    even = count - count % beside
+    left = rows[even:]
+    if even:
+        long = extreme.reduce(rows[:even].reshape(-1, beside * channels), axis=0)
+        left = np.concatenate([long.reshape(-1, channels), left])
+    found: NDArray[np.float32] = extreme.reduce(left, axis=0)
+    return found
+
+
 def merge(a: TensorStats, b: TensorStats) -> TensorStats:
     """Both sets of images together: exact, and the same in any order and grouping.
 
@@ -84,6 +136,7 @@ def merge(a: TensorStats, b: TensorStats) -> TensorStats:
         channel_maximum=np.maximum(a.channel_maximum, b.channel_maximum),
         count=a.count + b.count,
         images=a.images + b.images,
+        histogram=add(a.histogram, b.histogram),
     )
 
 
@@ -97,6 +150,7 @@ def tied(members: Sequence[TensorStats]) -> TensorStats:
         channel_maximum=nothing,
         count=sum(member.count for member in members),
         images=max(member.images for member in members),
+        histogram=reduce(add, (member.histogram for member in members)),
     )
 
 
@@ -138,6 +192,8 @@ def _columns(stats: CalibrationStats) -> dict[str, NDArray[Any]]:
     names = sorted(stats.tensors)
     rows = [stats.tensors[name] for name in names]
     none = [np.empty(0, np.float32)]
+    positive = [_used(row.histogram.positive) for row in rows]
+    negative = [_used(row.histogram.negative) for row in rows]
     return {
         "names": np.array(names, np.str_),
         "minimum": np.array([row.minimum for row in rows], np.float64),
@@ -147,21 +203,49 @@ def _columns(stats: CalibrationStats) -> dict[str, NDArray[Any]]:
         "channels": np.array([len(row.channel_minimum) for row in rows], np.int64),
         "channel_minimum": np.concatenate([*(row.channel_minimum for row in rows), *none]),
         "channel_maximum": np.concatenate([*(row.channel_maximum for row in rows), *none]),
+        "exponent": np.array([row.histogram.exponent for row in rows], np.int64),
+        "zeros": np.array([row.histogram.zeros for row in rows], np.int64),
+        "positive_bins": np.array([len(counts) for counts in positive], np.int64),
+        "negative_bins": np.array([len(counts) for counts in negative], np.int64),
+        "positive": np.concatenate([*positive, np.empty(0, np.int64)]),
+        "negative": np.concatenate([*negative, np.empty(0, np.int64)]),
         "images": np.array(stats.images, np.str_),
     }
 
 
+def _used(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Without the empty bins behind the last value."""
+    return counts[: int(np.flatnonzero(counts)[-1]) + 1] if counts.any() else counts[:0]
+
+
+def _padded(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.pad(counts, (0, BINS - len(counts)))
+
+
 def _from_columns(columns: Mapping[str, NDArray[Any]]) -> CalibrationStats:
-    ends = np.cumsum(columns["channels"])
+    if "names" in columns and "positive" not in columns:
+        raise ValueError("it holds no histograms, an earlier detq wrote it")
+    histograms = map(
+        Histogram,
+        columns["exponent"].tolist(),
+        map(_padded, _split(columns, "positive", "positive_bins")),
+        map(_padded, _split(columns, "negative", "negative_bins")),
+        columns["zeros"].tolist(),
+    )
     rows = zip(
         columns["names"].tolist(),
         columns["minimum"].tolist(),
         columns["maximum"].tolist(),
-        np.split(columns["channel_minimum"], ends)[:-1],
-        np.split(columns["channel_maximum"], ends)[:-1],
+        _split(columns, "channel_minimum", "channels"),
+        _split(columns, "channel_maximum", "channels"),
         columns["count"].tolist(),
         columns["seen"].tolist(),
+        histograms,
         strict=True,
     )
     tensors = {name: TensorStats(*row) for name, *row in rows}
     return CalibrationStats(tensors, tuple(columns["images"].tolist()))
+
+
+def _split(columns: Mapping[str, NDArray[Any]], name: str, lengths: str) -> list[NDArray[Any]]:
+    return np.split(columns[name], np.cumsum(columns[lengths]))[:-1]

@@ -20,10 +20,11 @@ def observed(model, placement):
     return collect(model, {point.value for point in placement.points}, [images(model, 4)])
 
 
-def evened(name, **options):
+def evened(name, least_spread=1.0, **options):
     model = merged(name)
     placement = place(model, PLAIN)
-    return model, equalize(model, placement, observed(model, placement), **options)
+    stats = observed(model, placement)
+    return model, equalize(model, placement, stats, least_spread=least_spread, **options)
 
 
 def run(model, feed):
@@ -97,7 +98,7 @@ def test_residual_tensor_is_left_alone():
     skips = {
         p.group for p in placement.points if {readers[n] for n in p.consumers} & {"Add", "Mul"}
     }
-    found = equalize(model, placement, observed(model, placement))
+    found = equalize(model, placement, observed(model, placement), least_spread=1.0)
     assert skips
     assert not skips & set(found.groups)
 
@@ -121,4 +122,4 @@ def test_dead_channels_keep_their_scale():
         )
         for name, seen in stats.items()
     }
-    assert equalize(model, placement, dead).groups == ()
+    assert equalize(model, placement, dead, least_spread=1.0).groups == ()

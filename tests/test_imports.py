@@ -8,6 +8,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = (
     ROOT / "detq",
     ROOT / "yolov6_adapter",
+    ROOT / "ultralytics_adapter",
     ROOT / "deploy" / "detq_deploy",
     ROOT / "eval" / "detq_eval",
 )

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from detq.errors import RecipeError
 from detq.recipe import (
     Calibration,
+    ChannelWise,
     Evaluation,
     MinMax,
     Recipe,
@@ -59,7 +60,8 @@ def test_the_least_recipe_has_the_documented_defaults(written: Any) -> None:
         calibration=Calibration(
             data=Path("images"), images=None, count=64, seed=0, shrink=0, batch=8
         ),
-        transforms=("fold_bn", "reparameterize"),
+        transforms=("reparameterize", "fold_bn"),
+        channel_wise=ChannelWise(balance=1.0, least_spread=2.0),
         range=MinMax(),
         float_layers={},
         targets=("plain", "onnxruntime", "openvino"),

@@ -47,7 +47,9 @@ def tiny_dataset(folder: Path, count: int = 8) -> TinyDataset:
         labels = folder / "labels" / split.name
         split.mkdir(parents=True)
         labels.mkdir(parents=True)
-        scenes = [draw_scene(rng, *rng.integers((64, 96), (97, 145)).tolist()) for _ in range(count)]
+        scenes = [
+            draw_scene(rng, *rng.integers((64, 96), (97, 145)).tolist()) for _ in range(count)
+        ]
         for number, (image, boxes) in enumerate(scenes):
             assert cv2.imwrite(str(split / f"{number:03}.jpg"), image[..., ::-1])
             text = "".join(_label(box, *image.shape[:2]) for box in boxes)

@@ -3,15 +3,15 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from yolov6_adapter.checkpoint import Checkpoint, read_checkpoint
+    from yolov6_adapter.checkpoint import Checkpoint, checkpoint_from_file, read_checkpoint
     from yolov6_adapter.source import source_from_checkpoint
 
-__all__ = ["Checkpoint", "read_checkpoint", "source_from_checkpoint"]
+__all__ = ["Checkpoint", "checkpoint_from_file", "read_checkpoint", "source_from_checkpoint"]
 
 
 def __getattr__(name: str) -> Any:
     """Load what is asked for, so that importing the package costs nothing."""
-    if name in ("Checkpoint", "read_checkpoint"):
+    if name in ("Checkpoint", "checkpoint_from_file", "read_checkpoint"):
         from yolov6_adapter import checkpoint
 
         return getattr(checkpoint, name)

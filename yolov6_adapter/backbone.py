@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 import onnx_ir as ir
 
 from detq.errors import UnsupportedBlockError
-from yolov6_adapter.module import Module
-from yolov6_adapter.writer import Writer
+from detq.torch_file.module import Module
+from detq.torch_layers.writer import Writer
 
 Features = tuple[ir.Value, ...]
 BackboneBuilder = Callable[[Writer, Module, ir.Value], Features]

@@ -2,27 +2,17 @@
 
 from collections.abc import Mapping
 
-from yolov6_adapter import convs, csp, layers, lite, rep, seg, sppf
-from yolov6_adapter.writer import BlockBuilder
+from detq.torch_layers import conv_bn
+from detq.torch_layers.layers import LAYERS
+from detq.torch_layers.writer import BlockBuilder
+from yolov6_adapter import convs, csp, lite, rep, seg, sppf
 
 BLOCKS: Mapping[str, BlockBuilder] = {
-    "Conv2d": layers.conv2d,
-    "ConvTranspose2d": layers.conv_transpose2d,
-    "BatchNorm2d": layers.batch_norm2d,
-    "ScaleLayer": layers.scale_layer,
-    "Identity": layers.identity,
-    "Sequential": layers.sequential,
-    "ReLU": layers.relu,
-    "SiLU": layers.silu,
-    "Hardswish": layers.hardswish,
-    "Hardsigmoid": layers.hardsigmoid,
-    "MaxPool2d": layers.max_pool2d,
-    "AvgPool2d": layers.avg_pool2d,
-    "AdaptiveAvgPool2d": layers.adaptive_avg_pool2d,
-    "Upsample": layers.upsample,
-    "Conv": convs.conv_bn_act,
-    "SimConv": convs.conv_bn_act,
-    "Conv_C3": convs.conv_bn_act,
+    **LAYERS,
+    "ScaleLayer": rep.scale_layer,
+    "Conv": conv_bn.conv_bn_act,
+    "SimConv": conv_bn.conv_bn_act,
+    "Conv_C3": conv_bn.conv_bn_act,
     "ConvModule": convs.conv_module,
     "ConvWrapper": convs.wrapped,
     "SimConvWrapper": convs.wrapped,

@@ -1,23 +1,16 @@
-"""Convolution, normalization, activation: the small blocks of every generation."""
+"""The small blocks of every generation."""
 
 import onnx_ir as ir
 
-from yolov6_adapter.inert import Method
-from yolov6_adapter.module import Module
-from yolov6_adapter.writer import Writer
-
-FUSED = Method("forward_fuse")
-
-
-def conv_bn_act(write: Writer, m: Module, x: ir.Value) -> ir.Value:
-    """``conv``, then ``bn`` unless it was fused, then ``act``."""
-    return write.apply(m.child("act"), _conv_bn(write, m, x))
+from detq.torch_file.module import Module
+from detq.torch_layers.conv_bn import conv_bn, conv_bn_act
+from detq.torch_layers.writer import Writer
 
 
 def conv_module(write: Writer, m: Module, x: ir.Value) -> ir.Value:
-    """The same, but the activation may be left out."""
+    """Convolution, normalization, and an activation unless it is left out."""
     if m.attributes.get("activation_type", m) is None:
-        return _conv_bn(write, m, x)
+        return conv_bn(write, m, x)
     return conv_bn_act(write, m, x)
 
 
@@ -42,10 +35,3 @@ def se_block(write: Writer, m: Module, x: ir.Value) -> ir.Value:
     if factor.shape is None or x.shape is None or factor.shape[1] != x.shape[1]:
         raise m.damaged("its factors are not one per channel")
     return write.to.elementwise("Mul", x, factor)
-
-
-def _conv_bn(write: Writer, m: Module, x: ir.Value) -> ir.Value:
-    fused = m.attributes.get("forward") == FUSED
-    if fused == ("bn" in m.children):
-        raise m.unsupported("it is neither normalized nor fused, or both")
-    return write.chain(m, x, "conv") if fused else write.chain(m, x, "conv", "bn")

@@ -4,8 +4,8 @@ import numpy as np
 import onnx_ir as ir
 
 from detq.graph.build import channels
-from yolov6_adapter.module import Module
-from yolov6_adapter.writer import Writer
+from detq.torch_file.module import Module
+from detq.torch_layers.writer import Writer
 
 
 def bottle_rep(write: Writer, m: Module, x: ir.Value) -> ir.Value:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from yolov6_adapter.module import Module
+from detq.torch_file.module import Module
 
 # Channels of the stem are 64 times the width of the published models.
 LETTERS = {16: "N", 24: "T", 32: "S", 48: "M", 64: "L"}

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from detq.errors import UnsupportedBlockError
-from detq.graph.build import channels, size_of
+from detq.graph.build import channels
+from detq.torch_file.module import Module
+from detq.torch_layers.boxes import check_level
+from detq.torch_layers.writer import Writer, check_all_written
 from yolov6_adapter.backbone import Features
-from yolov6_adapter.module import Module
-from yolov6_adapter.writer import Writer, check_all_written
 
 HEADS = frozenset(
     {
@@ -86,8 +87,7 @@ def check_strides(
     """Every level has the resolution that its stride says."""
     for levels in (found.classes, found.boxes, found.objectness, found.masks):
         for level, stride in zip(levels, strides, strict=False):  # the last two may be empty
-            if tuple(n * stride for n in size_of(level)) != size:
-                raise m.damaged(f"stride {stride} for a level of {size_of(level)} at {size}")
+            check_level(m, level, stride, size)
     if len(found.classes) != len(strides):
         raise m.damaged(f"{len(strides)} strides for {len(found.classes)} levels")
 

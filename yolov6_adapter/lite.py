@@ -3,8 +3,8 @@
 import onnx_ir as ir
 
 from detq.graph.build import channels, size_of
-from yolov6_adapter.module import Module
-from yolov6_adapter.writer import Writer
+from detq.torch_file.module import Module
+from detq.torch_layers.writer import Writer
 
 
 def lite_s1(write: Writer, m: Module, x: ir.Value) -> ir.Value:

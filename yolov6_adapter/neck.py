@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping
 import onnx_ir as ir
 
 from detq.errors import UnsupportedBlockError
+from detq.torch_file.module import Module
+from detq.torch_layers.writer import Writer
 from yolov6_adapter.backbone import Features
-from yolov6_adapter.module import Module
-from yolov6_adapter.writer import Writer
 
 NeckBuilder = Callable[[Writer, Module, Features], Features]
 Fusion = Callable[[Writer, Module, int, ir.Value, Features], ir.Value]

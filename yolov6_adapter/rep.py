@@ -2,8 +2,9 @@
 
 import onnx_ir as ir
 
-from yolov6_adapter.module import Module
-from yolov6_adapter.writer import Writer
+from detq.graph.build import channels
+from detq.torch_file.module import Module
+from detq.torch_layers.writer import Writer
 
 
 def rep_vgg(write: Writer, m: Module, x: ir.Value) -> ir.Value:
@@ -35,6 +36,19 @@ def linear_add(write: Writer, m: Module, x: ir.Value) -> ir.Value:
     if "scale_identity" in m.children:
         total = write.add(m, total, write.apply(m.child("scale_identity"), x))
     return write.chain(m, total, "bn", "se", "relu")
+
+
+def scale_layer(write: Writer, m: Module, x: ir.Value) -> ir.Value:
+    """One factor per channel."""
+    weight, bias = m.array("weight", 1), m.optional_array("bias", 1)
+    if {len(weight), *([] if bias is None else [len(bias)])} != {channels(x)}:
+        raise m.damaged(f"{len(weight)} channels on {channels(x)} inputs")
+    scale = write.to.constant(f"{m.key}.weight", weight.reshape(1, -1, 1, 1))
+    x = write.to.elementwise("Mul", x, scale, name=m.key)
+    if bias is None:
+        return x
+    shift = write.to.constant(f"{m.key}.bias", bias.reshape(1, -1, 1, 1))
+    return write.to.elementwise("Add", x, shift, name=f"{m.key}.shift")
 
 
 def rep_block(write: Writer, m: Module, x: ir.Value) -> ir.Value:

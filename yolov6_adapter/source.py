@@ -1,12 +1,11 @@
 """From a checkpoint to a float ONNX graph, branches apart."""
 
-from collections.abc import Sequence
-
 from detq.detection import Detector
-from detq.errors import InputError
 from detq.graph.build import Builder
 from detq.graph.files import detector_metadata
 from detq.model import FloatModel
+from detq.torch_layers.boxes import check_size
+from detq.torch_layers.writer import Writer, check_all_written
 from yolov6_adapter.backbone import write_backbone
 from yolov6_adapter.blocks import BLOCKS, CONTAINERS
 from yolov6_adapter.checkpoint import Checkpoint
@@ -14,9 +13,6 @@ from yolov6_adapter.decode import write_decode, write_masks
 from yolov6_adapter.head import check_strides, write_head
 from yolov6_adapter.neck import write_neck
 from yolov6_adapter.seg import write_prototypes
-from yolov6_adapter.writer import Writer, check_all_written
-
-LARGEST_SIZE = 8192  # pixels; a constant is kept for every cell
 
 
 def source_from_checkpoint(checkpoint: Checkpoint, size: tuple[int, int]) -> FloatModel:
@@ -39,7 +35,7 @@ def source_from_checkpoint(checkpoint: Checkpoint, size: tuple[int, int]) -> Flo
         UnsupportedBlockError: a module is of a class that has no builder.
         CheckpointError: parts of the network do not fit each other.
     """
-    _check_size(size, checkpoint.strides)
+    check_size(size, checkpoint.strides)
     root, to = checkpoint.root, Builder(f"{checkpoint.family} {checkpoint.variant}")
     write = Writer(to, BLOCKS, CONTAINERS)
     images = to.input("images", ["N", 3, *size])
@@ -64,17 +60,4 @@ def _detector(checkpoint: Checkpoint, size: tuple[int, int]) -> Detector:
         strides=checkpoint.strides,
         size=size,
         source=f"{checkpoint.path.name} sha256:{checkpoint.sha256}",
-    )
-
-
-def _check_size(size: tuple[int, int], strides: Sequence[int]) -> None:
-    step = max(strides)
-    if all(step <= n <= LARGEST_SIZE and n % step == 0 for n in size):
-        return
-    height, width = (min(max(-(-n // step), 1) * step, LARGEST_SIZE) for n in size)
-    raise InputError(
-        f"an input of {size[0]}x{size[1]} does not fit: height and width must be multiples of "
-        f"{step} up to {LARGEST_SIZE}",
-        where="size",
-        hint=f"the next valid size is {height}x{width}",
     )

@@ -2,8 +2,8 @@
 
 import onnx_ir as ir
 
-from yolov6_adapter.module import Module
-from yolov6_adapter.writer import Writer
+from detq.torch_file.module import Module
+from detq.torch_layers.writer import Writer
 
 
 def sppf(write: Writer, m: Module, x: ir.Value) -> ir.Value:

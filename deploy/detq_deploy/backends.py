@@ -1,6 +1,7 @@
 """The engines that run an ONNX file, by name."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from detq.errors import InputError, TargetError
@@ -9,27 +10,42 @@ from detq_deploy.engines import import_engine
 from detq_deploy.onnxruntime_run import OnnxRuntimeRunner
 from detq_deploy.openvino_run import OpenVinoRunner
 
-Opener = Callable[[Path, int | None, bool], Runner]  # path, threads, optimize
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How an engine runs; see ``open_runner``."""
+
+    threads: int | None = None
+    optimize: bool = True
+    busy_cores: bool = False
 
 
-def _open_torch(path: Path, threads: int | None, optimize: bool) -> Runner:
+Opener = Callable[[Path, Settings], Runner]
+
+
+def _open_torch(path: Path, settings: Settings) -> Runner:
     import_engine("torch")
     from detq.graph.torch_runner import TorchRunner
 
-    return TorchRunner(path, threads=threads)
+    return TorchRunner(path, threads=settings.threads)
 
 
-def _open_onnxruntime(path: Path, threads: int | None, optimize: bool) -> Runner:
-    return OnnxRuntimeRunner(path, threads=threads, optimize=optimize)
+def _open_onnxruntime(path: Path, settings: Settings) -> Runner:
+    return OnnxRuntimeRunner(
+        path,
+        threads=settings.threads,
+        optimize=settings.optimize,
+        busy_cores=settings.busy_cores,
+    )
 
 
-def _open_openvino(path: Path, threads: int | None, optimize: bool) -> Runner:
-    if not optimize:
+def _open_openvino(path: Path, settings: Settings) -> Runner:
+    if not settings.optimize:
         raise InputError(
             "OpenVINO cannot run a graph without its optimizations",
             hint="use the backend torch, or onnxruntime",
         )
-    return OpenVinoRunner(path, threads=threads)
+    return OpenVinoRunner(path, threads=settings.threads, busy_cores=settings.busy_cores)
 
 
 BACKENDS: dict[str, Opener] = {
@@ -40,7 +56,12 @@ BACKENDS: dict[str, Opener] = {
 
 
 def open_runner(
-    backend: str, path: Path, *, threads: int | None = None, optimize: bool = True
+    backend: str,
+    path: Path,
+    *,
+    threads: int | None = None,
+    optimize: bool = True,
+    busy_cores: bool = False,
 ) -> Runner:
     """Load a model into an engine.
 
@@ -50,6 +71,8 @@ def open_runner(
         threads: as many as the usable cores if None; torch keeps its own default then.
         optimize: False asks for the graph as it is written, node by node. The torch
             interpreter always does that; OpenVINO cannot.
+        busy_cores: other work shares the cores with the engine, whose threads then sleep
+            between two runs instead of spinning, and are not bound to a core.
 
     Raises:
         TargetError: no such backend, or it refuses the model.
@@ -60,4 +83,4 @@ def open_runner(
         raise TargetError(f"no backend {backend!r}", hint=f"one of {', '.join(BACKENDS)}")
     if threads is not None and threads < 1:
         raise InputError(f"{threads} threads", hint="give 1 or more")
-    return BACKENDS[backend](path, threads, optimize)
+    return BACKENDS[backend](path, Settings(threads, optimize, busy_cores))

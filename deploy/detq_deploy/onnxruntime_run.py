@@ -27,6 +27,7 @@ class OnnxRuntimeRunner:
             ``detector`` raises InputError then.
         threads: for one operator; the usable cores if None.
         optimize: False runs the graph node by node as it is written, the reference.
+        busy_cores: threads sleep between two runs instead of spinning.
 
     Raises:
         InputError: no such file, not ONNX, not one image input.
@@ -34,10 +35,18 @@ class OnnxRuntimeRunner:
         TargetUnavailableError: ONNX Runtime is not installed.
     """
 
-    def __init__(self, path: Path, *, threads: int | None = None, optimize: bool = True) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        threads: int | None = None,
+        optimize: bool = True,
+        busy_cores: bool = False,
+    ) -> None:
         self.name = f"{engine_title('onnxruntime')} CPU"
         self._where = str(path)
-        self._session = _open_session(path, threads or cpu_features().usable_cores, optimize)
+        threads = threads or cpu_features().usable_cores
+        self._session = _open_session(path, threads, optimize, busy_cores)
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         shapes = [tuple(n if isinstance(n, int) else None for n in i.shape) for i in inputs]
         self._shape = only_input(shapes, self._where)
@@ -73,12 +82,14 @@ class OnnxRuntimeRunner:
         del self._session
 
 
-def _open_session(path: Path, threads: int, optimize: bool) -> Any:
+def _open_session(path: Path, threads: int, optimize: bool, busy_cores: bool) -> Any:
     ort = import_engine("onnxruntime")
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = _SILENT
+    if busy_cores:
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if not optimize:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:

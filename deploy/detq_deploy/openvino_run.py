@@ -27,6 +27,7 @@ class OpenVinoRunner:
         path: an ONNX file. One without detq's metadata runs too: only reading
             ``detector`` raises InputError then.
         threads: the usable cores if None.
+        busy_cores: threads are not bound to a core.
 
     Raises:
         InputError: no such file, not ONNX, not one image input.
@@ -34,7 +35,7 @@ class OpenVinoRunner:
         TargetUnavailableError: OpenVINO is not installed.
     """
 
-    def __init__(self, path: Path, *, threads: int | None = None) -> None:
+    def __init__(self, path: Path, *, threads: int | None = None, busy_cores: bool = False) -> None:
         self.name = f"{engine_title('openvino')} CPU"
         self._where = str(path)
         # Read here first: OpenVINO keeps no ONNX metadata, and for a file that is not
@@ -42,7 +43,7 @@ class OpenVinoRunner:
         file = load_model(path)
         self._metadata = dict(file.metadata_props)
         self._outputs = [str(output.name) for output in file.graph.outputs]
-        compiled = compile_model(path, threads or cpu_features().usable_cores)
+        compiled = compile_model(path, threads or cpu_features().usable_cores, busy_cores)
         shapes = [_shape(port.partial_shape) for port in compiled.inputs]
         self._shape = only_input(shapes, self._where)
         self._request = compiled.create_infer_request()
@@ -75,7 +76,7 @@ class OpenVinoRunner:
         del self._request
 
 
-def compile_model(path: Path, threads: int) -> Any:
+def compile_model(path: Path, threads: int, busy_cores: bool = False) -> Any:
     """OpenVINO's compiled model for one image (or batch) after the other on the CPU.
 
     Raises:
@@ -88,6 +89,7 @@ def compile_model(path: Path, threads: int) -> Any:
         "INFERENCE_PRECISION_HINT": "f32",
         "NUM_STREAMS": "1",
         "INFERENCE_NUM_THREADS": str(threads),
+        "ENABLE_CPU_PINNING": "NO" if busy_cores else "YES",
     }
     try:
         return core.compile_model(core.read_model(str(path)), "CPU", settings)

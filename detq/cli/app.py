@@ -1,5 +1,6 @@
 """Commands by name; a command's module is imported when it is called."""
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -8,35 +9,51 @@ from cyclopts import App, CycloptsError, Parameter
 from detq import __version__
 from detq.errors import DetqError
 
+# In the order in which a newcomer meets them.
 COMMANDS = {
-    "run": "Everything from checkpoint to result page, as a recipe says.",
-    "quantize": "Checkpoint and images to INT8 ONNX files.",
+    "doctor": "What works on this machine.",
+    "inspect": "What a checkpoint or ONNX file is made of.",
     "export": "Checkpoint to float ONNX.",
+    "quantize": "Checkpoint and images to INT8 ONNX files.",
     "eval": "COCO figures of an ONNX file on an engine.",
     "compare": "Outputs and accuracy of files and engines side by side.",
     "bench": "Speed of files and engines, taken in turn.",
     "predict": "Boxes on pictures, drawn and as JSON.",
-    "inspect": "What a checkpoint or ONNX file is made of.",
-    "doctor": "What works on this machine.",
+    "run": "Everything from checkpoint to figures, as a recipe says.",
 }
 
 # A command whose name Python or a module already has.
 _MODULES = {"eval": "evaluate"}
 
+# Commands that keep what they have done, so that the same call goes on.
+_GOES_ON = ("quantize", "run")
+
+_FIRST = "A start: detq quantize best_ckpt.pt --data images/ --output int8"
+
 USER_ERROR = 2
 
 
-def build_app() -> App:
-    """The application; nothing heavy is imported by it."""
+def build_app(called: str = "") -> App:
+    """The application; nothing heavy is imported by it.
+
+    Args:
+        called: command whose own description is wanted, rather than the line in the list.
+    """
     app = App(
         name="detq",
         help="INT8 for trained YOLOv6 detectors, measured on the real engine.",
+        help_epilogue="" if called else _FIRST,
         version=__version__,
         default_parameter=Parameter(negative_iterable=()),
+        suppress_keyboard_interrupt=False,  # ends the process without a word
     )
-    for name, text in COMMANDS.items():
-        module = _MODULES.get(name, name)
-        app.command(f"detq.cli.{module}:{module}", name=name, help=text)
+    for place, (name, text) in enumerate(COMMANDS.items()):
+        app.command(
+            f"detq.cli.{_MODULES.get(name, name)}:{_MODULES.get(name, name)}",
+            name=name,
+            help=None if name == called else text,
+            sort_key=place,
+        )
     return app
 
 
@@ -46,21 +63,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0 done, 1 a finding, 2 the user's input; errors are one line on standard error.
     """
-    app = build_app()
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    command = next((word for word in given if word in COMMANDS), "")
+    app = build_app(command)
     try:
-        code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        code = app(given, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
-        return _complain(" ".join(str(error).split()), "see detq --help")
+        return _complain(str(error), f"see detq {command} --help".replace("  ", " "))
     except DetqError as error:
         return _complain(str(error))
     except KeyboardInterrupt:
-        return _complain("interrupted", "nothing is lost; give the same command to go on")
+        goes_on = command in _GOES_ON
+        return _complain("interrupted", "the same command goes on from here" if goes_on else "")
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output left, nobody is there to be told
+        _drop_output()
         return USER_ERROR
     return code if isinstance(code, int) else 0
 
 
 def _complain(text: str, remedy: str = "") -> int:
-    print(f"detq: {text}" + (f" ({remedy})" if remedy else ""), file=sys.stderr)
+    line = " ".join(text.split()) + (f" ({remedy})" if remedy else "")
+    print(f"detq: {line}", file=sys.stderr)
     return USER_ERROR
+
+
+def _drop_output() -> None:
+    """The reader of our output left: what is still buffered must not fail at exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

@@ -1,32 +1,38 @@
 """The pipeline with everything plugged in: adapter, engines, evaluation, progress."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from detq.cli.arguments import Output, print_table
-from detq.cli.scoring import score_file
-from detq.cli.sources import read_source
-from detq.errors import InputError
+from detq.cli.output import Output, number_of, print_table
+from detq.cli.scoring import read_truth, score_file, truth_files
+from detq.cli.sources import read_source, require_torch
+from detq.errors import InputError, RecipeError
 from detq.recipe import Bench, Evaluation, Recipe
+
+if TYPE_CHECKING:
+    from detq.model import FloatModel
 
 
 def run_recipe(recipe: Recipe, output: Path, out: Output) -> dict[str, Any]:
     """Run a recipe with absolute paths in a run folder.
 
     Returns:
-        The content of ``metrics.json``.
+        The content of ``metrics.json``; ``steps`` are all steps, ``reused`` those of them that
+        were done before.
     """
     from detq import pipeline
     from detq.run_dir import RunDir
-    from detq_deploy.backends import BACKENDS
-    from detq_deploy.targets import TARGETS, target_named
+    from detq_deploy.targets import target_named
 
-    _check_names("targets", recipe.targets, TARGETS)
-    if recipe.evaluation is not None:
-        _check_names("evaluation.backends", recipe.evaluation.backends, BACKENDS)
+    _require_known(recipe)
+    _require_present(recipe)
+
+    def read(path: Path, size: tuple[int, int]) -> "FloatModel":
+        require_torch()
+        return read_source(path, size)
 
     def evaluate(file: Path, backend: str, options: Evaluation, boxes: Path) -> dict[str, Any]:
         return score_file(file, backend, options, out, boxes)
@@ -34,18 +40,77 @@ def run_recipe(recipe: Recipe, output: Path, out: Output) -> dict[str, Any]:
     def bench(files: Mapping[str, Path], options: Bench) -> dict[str, Any]:
         return _bench(files, options, out)
 
-    tools = pipeline.Tools(read_source, target_named, evaluate, bench, out.progress)
+    tools = pipeline.Tools(
+        read_source=read,
+        target_named=target_named,
+        engine_here=_engine_here,
+        truth_files=truth_files,
+        read_truth=read_truth,
+        evaluate=evaluate,
+        bench=bench,
+        note=out.note,
+        progress=out.progress,
+    )
     with RunDir(output) as folder:
-        return pipeline.run(recipe, folder, tools)
+        outcome = pipeline.run(recipe, folder, tools)
+    return {
+        **outcome.figures,
+        "steps": [step.name for step in outcome.steps],
+        "reused": [step.name for step in outcome.steps if step.reused],
+    }
 
 
-def _check_names(field: str, names: tuple[str, ...], known: Mapping[str, object]) -> None:
-    """Before the first step, so that a misspelt last one costs nothing."""
+def _require_known(recipe: Recipe) -> None:
+    """Before the first step, so that a misspelt or missing last one costs nothing."""
+    from detq_deploy.backends import BACKENDS
+    from detq_deploy.targets import TARGETS
+
+    _require_names("targets", recipe.targets, TARGETS)
+    engines = ["torch", *(name for name in recipe.targets if name in BACKENDS)]
+    if recipe.evaluation is not None:
+        _require_names("evaluation.backends", recipe.evaluation.backends, BACKENDS)
+        engines += recipe.evaluation.backends
+    if recipe.bench is not None:
+        _require_names("bench.backend", [recipe.bench.backend], BACKENDS)
+        engines.append(recipe.bench.backend)
+    _require_installed(engines)
+
+
+def _require_present(recipe: Recipe) -> None:
+    from detq.data.images import list_images
+
+    if not recipe.checkpoint.is_file():
+        raise InputError(
+            "no such file", where=str(recipe.checkpoint), hint="give the path of a checkpoint"
+        )
+    list_images(recipe.calibration.data, recipe.calibration.images, split="train")
+    if recipe.evaluation is not None:
+        list_images(recipe.evaluation.data, recipe.evaluation.images, split="val")
+
+
+def _require_names(field: str, names: Sequence[str], known: Mapping[str, object]) -> None:
     for name in names:
         if name not in known:
-            raise InputError(
+            raise RecipeError(
                 f"{name!r} is not known", where=f"$.{field}", hint=f"one of {', '.join(known)}"
             )
+
+
+def _require_installed(engines: Iterable[str]) -> None:
+    from detq.versions import versions
+    from detq_deploy.engines import import_engine
+
+    for name in set(engines) - set(versions()):
+        import_engine(name)  # says what to install
+
+
+def _engine_here(name: str) -> str:
+    from detq.versions import versions
+    from detq_deploy.cpu import cpu_features
+
+    version = versions().get(name)
+    cpu = cpu_features()
+    return f"{name} {version} on {cpu.model}, {cpu.isa_label}" if version else name
 
 
 def _bench(files: Mapping[str, Path], options: Bench, out: Output) -> dict[str, Any]:
@@ -58,41 +123,54 @@ def _bench(files: Mapping[str, Path], options: Bench, out: Output) -> dict[str, 
     return {"isa": found.isa, "cpu": found.cpu.model, "rounds": found.rounds, "timings": timings}
 
 
-def show_result(result: dict[str, Any], output: Path) -> None:
+def show_result(result: Mapping[str, Any], output: Path) -> None:
     """Tables for a person."""
     if result["accuracy"]:
         _show_accuracy(result["accuracy"])
     if result["speed"]:
-        _show_speed(result["speed"])
+        _show_speed(result["speed"], result["files"])
+    _show_files(result, output)
     for warning in result["warnings"]:
         print(f"warning: {warning}")
-    print("\n".join(f"{name}: {output / file}" for name, file in result["files"].items()))
+    if result["reused"]:
+        kept = f"{len(result['reused'])} of {len(result['steps'])} steps"
+        print(f"kept from before: {kept} ({', '.join(result['reused'])})")
+
+
+def _show_files(result: Mapping[str, Any], output: Path) -> None:
+    rows = []
+    for label, file in result["files"].items():
+        path, layers = output / file, result["layers"].get(label)
+        int8 = f"{layers['int8']} of {layers['all']}" if layers else ""
+        rows.append([str(path), f"{path.stat().st_size / 1e6:.1f}", int8])
+    print_table("", ["file", "MB", "INT8 layers"], rows)
 
 
 def _show_accuracy(accuracy: Mapping[str, Any]) -> None:
-    columns = ["model engine", "AP", "drop", "AP50", "AP75", "images/s"]
     rows = []
     for key, found in accuracy.items():
-        backend = key.split(" ")[1]
-        ap, base = found["AP"], accuracy.get(f"float {backend}")
-        drop = "" if base is None or key.startswith("float ") else f"{base['AP'] - ap:+.4f}"
-        others = [f"{found[name]:.4f}" for name in ("AP50", "AP75")]
-        rows.append([key, f"{ap:.4f}", drop, *others, f"{found['images_per_second']:.1f}"])
-    print_table("", columns, rows)
+        label, backend = key.split(" ")
+        base = accuracy[f"float {backend}"]
+        lost = "" if label == "float" else f"{base['AP'] - found['AP']:.4f}"
+        ap, ap50, ap75 = (f"{found[name]:.4f}" for name in ("AP", "AP50", "AP75"))
+        speed = f"{found['images_per_second']:.1f}"
+        rows.append([found["file"], backend, ap, lost, ap50, ap75, speed])
+    columns = ["file", "engine", "AP", "AP lost", "AP50", "AP75", "images/s"]
+    first = next(iter(accuracy.values()))
+    title = f"accuracy on {number_of(first['images'], 'image')}, 0 to 1"
+    print_table(title, columns, rows, words=["engine"])
 
 
-def _show_speed(speed: Mapping[str, Any]) -> None:
+def _show_speed(speed: Mapping[str, Any], files: Mapping[str, str]) -> None:
     rows = [
         [
-            f"{label} {timing['backend']}",
+            files[label],
+            timing["backend"],
             f"{timing['wall_ms']['median']:.2f}",
             f"{timing['speedup']['median']:.2f}",
-            f"{timing['speedup']['p10']:.2f} … {timing['speedup']['p90']:.2f}",
+            f"{timing['speedup']['p10']:.2f} to {timing['speedup']['p90']:.2f}",
         ]
         for label, timing in speed["timings"].items()
     ]
-    print_table(
-        f"{speed['cpu']} ({speed['isa']})",
-        ["model engine", "ms per image", "speed-up", "10 % … 90 %"],
-        rows,
-    )
+    columns = ["file", "engine", "ms per image", "speed-up", "10 % to 90 %"]
+    print_table(f"speed on {speed['cpu']} ({speed['isa']})", columns, rows, words=["engine"])

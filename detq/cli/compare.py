@@ -3,21 +3,33 @@
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from detq.cli.arguments import Output, print_table
+from detq.cli.arguments import Backend, Count, Pixels
+from detq.cli.output import Output, print_table
 from detq.cli.scoring import score_file
 from detq.errors import InputError
+from detq.recipe import Evaluation
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from detq.data.images import ImageRef
+    from detq.runner import Runner
+    from detq_eval.output_error import OutputError
+
+Pair = tuple[Path, str]  # model, backend
 
 
 def compare(
     *models: Path,
     data: Path,
     images: Path | None = None,
-    backend: list[str] | None = None,
-    count: int = 32,
-    shrink: int = 0,
-    threads: int | None = None,
+    backend: list[Backend] | None = None,
+    count: Count = 32,
+    shrink: Pixels = 0,
+    threads: Count | None = None,
     accuracy: bool = True,
     out: Output = Output(),  # noqa: B008 - frozen
 ) -> None:
@@ -29,65 +41,82 @@ def compare(
         models: ONNX files written by detq; each is run on each backend.
         data: Images and ground truth: COCO JSON or YOLO data.yaml; a folder with --no-accuracy.
         images: Folder of the images that a COCO JSON names.
-        backend: torch, onnxruntime or openvino; may be given again.
+        backend: Engine, onnxruntime if not given; may be given again.
         count: Images to compare raw outputs on.
         shrink: Pixels the long side stays below the input size.
         threads: Threads of the engine; the usable cores if not given.
         accuracy: Also score every one on all images.
         out: How the result is told.
     """
-    from detq.recipe import Evaluation
-
     pairs = [(model, name) for model in models for name in backend or ["onnxruntime"]]
     if not pairs:
         raise InputError("no model to compare", hint="give one or more ONNX files")
-    errors = _output_errors(pairs, data, images, count, shrink, threads, out)
+    if accuracy and data.is_dir():
+        raise InputError(
+            "a folder holds no ground truth",
+            where=str(data),
+            hint="give annotations, or --no-accuracy",
+        )
     options = Evaluation(data=data, images=images, shrink=shrink, threads=threads)
-    rows: list[dict[str, Any]] = []
-    for (model, name), found in zip(pairs, errors, strict=True):
-        scored = score_file(model, name, options, out) if accuracy else None
-        rows.append({"file": str(model), "backend": name, "errors": found, "accuracy": scored})
-
+    errors = _output_errors(pairs, options, count, out)
+    rows = [
+        {
+            "file": str(model),
+            "backend": name,
+            "errors": found,
+            "accuracy": score_file(model, name, options, out) if accuracy else None,
+        }
+        for (model, name), found in zip(pairs, errors, strict=True)
+    ]
     out.tell(rows, lambda: _show(rows))
 
 
 def _output_errors(
-    pairs: Sequence[tuple[Path, str]],
-    data: Path,
-    images: Path | None,
-    count: int,
-    shrink: int,
-    threads: int | None,
-    out: Output,
-) -> list[Any]:
-    from detq.data.images import choose_images, list_images, read_image
-    from detq.data.letterbox import letterbox, network_input
+    pairs: Sequence[Pair], options: Evaluation, count: int, out: Output
+) -> "list[tuple[OutputError, ...]]":
+    from detq.data.images import choose_images, list_images
     from detq_deploy.backends import open_runner
     from detq_eval.output_error import ErrorMeter
 
-    refs = choose_images(list_images(data, images, split="val"), count, 0)
+    refs = choose_images(list_images(options.data, options.images, split="val"), count, 0)
     meters = [ErrorMeter() for _ in pairs]
     with ExitStack() as stack:
         runners = [
-            stack.enter_context(open_runner(name, model, threads=threads)) for model, name in pairs
+            stack.enter_context(open_runner(name, model, threads=options.threads))
+            for model, name in pairs
         ]
-        first = runners[0].detector
-        for (model, _), runner in zip(pairs, runners, strict=True):
-            if runner.detector.size != first.size:
-                raise InputError(
-                    f"takes images of {runner.detector.size}, the first of {first.size}",
-                    where=str(model),
-                    hint="compare models of one size",
-                )
+        _require_one_size(pairs, runners)
         on_step = stack.enter_context(out.progress("compare outputs", len(refs)))
         for done, ref in enumerate(refs, 1):
-            boxed, _ = letterbox(read_image(ref.path), first.size, shrink=shrink)
-            image = network_input([boxed] * (runners[0].batch or 1), first.preprocessing)
-            wanted = runners[0](image)
-            for meter, runner in zip(meters, runners, strict=True):
-                meter.add(wanted, runner(image))
+            outputs = [_outputs(runner, ref, options.shrink) for runner in runners]
+            for meter, found in zip(meters, outputs, strict=True):
+                meter.add(outputs[0], found)
             on_step(done)
     return [meter.errors() for meter in meters]
+
+
+def _require_one_size(pairs: Sequence[Pair], runners: "Sequence[Runner]") -> None:
+    first = runners[0].detector.size
+    for (model, _), runner in zip(pairs, runners, strict=True):
+        if runner.detector.size != first:
+            ours, theirs = ("x".join(map(str, s)) for s in (runner.detector.size, first))
+            raise InputError(
+                f"takes images of {ours}, the first of {theirs}",
+                where=str(model),
+                hint="compare models of one size",
+            )
+
+
+def _outputs(runner: "Runner", ref: "ImageRef", shrink: int) -> "dict[str, NDArray[np.float32]]":
+    """Raw outputs for one image, also where the batch is fixed to more."""
+    from detq.data.images import read_image
+    from detq.data.letterbox import letterbox, network_input
+
+    detector = runner.detector
+    pad = detector.preprocessing.pad
+    boxed, _ = letterbox(read_image(ref.path), detector.size, shrink=shrink, pad=pad)
+    batch = network_input([boxed] * (runner.batch or 1), detector.preprocessing)
+    return {name: array[:1] for name, array in runner(batch).items()}
 
 
 def _show(rows: Sequence[dict[str, Any]]) -> None:
@@ -103,4 +132,4 @@ def _show(rows: Sequence[dict[str, Any]]) -> None:
                  f"{share:.1e}", ap if index == 0 else ""]
             )  # fmt: skip
     columns = ["model engine", "output", "largest error", "mean error", "of the range", "AP"]
-    print_table("against the first", columns, table)
+    print_table("raw outputs against the first", columns, table, words=["output"])

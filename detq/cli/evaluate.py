@@ -1,11 +1,10 @@
 """``detq eval``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Any
 
-from cyclopts import Parameter
-
-from detq.cli.arguments import Output, print_table
+from detq.cli.arguments import Backend, Confidence, Count, Flag, Overlap, Pixels
+from detq.cli.output import Output, number_of, print_table
 from detq.cli.scoring import METRICS, score_file
 
 
@@ -15,14 +14,14 @@ def evaluate(
     *,
     data: Path,
     images: Path | None = None,
-    backend: str = "onnxruntime",
-    shrink: int = 0,
-    confidence: float = 0.03,
-    iou: float = 0.65,
-    max_detections: int = 300,
-    threads: int | None = None,
+    backend: Backend = "onnxruntime",
+    shrink: Pixels = 0,
+    confidence: Confidence = 0.03,
+    iou: Overlap = 0.65,
+    max_detections: Count = 300,
+    threads: Count | None = None,
     detections: Path | None = None,
-    skip_bad_images: Annotated[bool, Parameter(negative="")] = False,
+    skip_bad_images: Flag = False,
     out: Output = Output(),  # noqa: B008 - frozen
 ) -> None:
     """Score an ONNX file with COCO's metrics on an engine; the file alone is enough.
@@ -33,7 +32,7 @@ def evaluate(
         model: ONNX file written by detq.
         data: Ground truth: COCO JSON or YOLO data.yaml.
         images: Folder of the images that a COCO JSON names.
-        backend: torch, onnxruntime or openvino.
+        backend: Engine to run it on.
         shrink: Pixels the long side stays below the input size.
         confidence: Boxes with a lower score are dropped.
         iou: Overlap above which the weaker of two boxes of a class is dropped.
@@ -56,14 +55,15 @@ def evaluate(
         threads=threads,
     )
     found = score_file(model, backend, options, out, detections)
+    out.tell(found, lambda: _show(found))
 
-    def show() -> None:
-        rows = [[name, f"{found[name]:.4f}"] for name in METRICS]
-        print_table(f"{model.name} in {found['engine']}", ["metric", "0 to 1"], rows)
-        print(
-            f"{found['images']} images, {found['images_per_second']:.1f} a second ({found['isa']})"
-        )
-        if found["skipped"]:
-            print(f"skipped: {', '.join(found['skipped'])}")
 
-    out.tell(found, show)
+def _show(found: dict[str, Any]) -> None:
+    # COCO's mark for a kind of box that the ground truth does not have.
+    values = ["none in the truth" if found[m] < 0 else f"{found[m]:.4f}" for m in METRICS]
+    rows = [list(row) for row in zip(METRICS, values, strict=True)]
+    print_table(f"{found['file']} in {found['engine']}", ["metric", "0 to 1"], rows)
+    speed = f"{found['images_per_second']:.1f} a second ({found['isa']})"
+    print(f"{number_of(found['images'], 'image')}, {speed}; {found['protocol']}")
+    for name in found["skipped"]:
+        print(f"left out: {name}")

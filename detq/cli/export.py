@@ -1,13 +1,16 @@
 """``detq export``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from detq.cli.arguments import Output, Size
-from detq.cli.sources import read_source
+from detq.cli.arguments import Count, Flag, Size
+from detq.cli.output import Output, number_of
+from detq.cli.sources import merged, read_source
 from detq.errors import InputError
+
+Format = Literal["onnx", "safetensors"]
 
 
 def export(
@@ -16,33 +19,54 @@ def export(
     *,
     output: Path,
     size: Size = (640, 640),
-    batch: int | None = None,
-    float_: Annotated[bool, Parameter(name="--float", negative="")] = True,
-    merge: bool = True,
+    format_: Annotated[Format, Parameter(name="--format")] = "onnx",
+    batch: Count | None = None,
+    float_: Annotated[Flag, Parameter(name="--float")] = True,
+    merge: bool | None = None,
+    half: Flag = False,
     out: Output = Output(),  # noqa: B008 - frozen
 ) -> None:
-    """Write a checkpoint as a float ONNX file that explains itself.
+    """Write a checkpoint as a float ONNX or safetensors file that explains itself.
 
     Example: detq export best_ckpt.pt --float --size 640 --output float.onnx
 
     Args:
-        checkpoint: YOLOv6 checkpoint (.pt).
-        output: ONNX file to write.
+        checkpoint: YOLOv6 or Ultralytics checkpoint (.pt), or .safetensors of detq.
+        output: File to write.
         size: Input size in pixels, 640 or 384x640 (height x width).
+        format_: ONNX, merged for engines; or safetensors, branches apart, to go on from.
         batch: Fixed batch size; any batch if not given.
-        float_: Float weights, the form there is so far.
-        merge: Merge branches and normalization first.
+        float_: Float weights, the only form here; quantize writes INT8.
+        merge: Merge branches and normalization first; on for ONNX, off for safetensors.
+        half: Store weights as float16, in safetensors only.
         out: How the result is told.
     """
     from detq.dialects import write_float
     from detq.graph.files import save_model
-    from detq.transforms import DEFAULT, transform
+    from detq.graph.safetensors_file import save_safetensors
 
-    if batch is not None and batch < 1:
-        raise InputError(f"batch of {batch}", where="--batch", hint="give 1 or more")
-    model = read_source(checkpoint, size)
-    if merge:
-        model = transform(model, DEFAULT)
-    save_model(write_float(model, batch=batch), output)
-    figures = {"output": str(output), "parameters": model.parameters}
-    out.tell(figures, lambda: print(f"{output}: {model.parameters:,} parameters"))
+    if half and format_ != "safetensors":
+        raise InputError("only for safetensors", where="--half", hint="add --format safetensors")
+    source = read_source(checkpoint, size)
+    model = merged(source) if (format_ == "onnx" if merge is None else merge) else source
+    graph = write_float(model, batch=batch)
+    if format_ == "onnx":
+        save_model(graph, output)
+    else:
+        save_safetensors(graph, output, half=half)
+    figures = {
+        "output": str(output),
+        "family": model.detector.family,
+        "size": size,
+        "batch": batch,
+        "classes": len(model.detector.names),
+        "parameters": model.parameters,
+        "bytes": (written := output.stat().st_size),
+    }
+
+    def show() -> None:
+        print(f"{model.detector.family}, {number_of(len(model.detector.names), 'class')}")
+        print(f"images {batch or 'any'} x 3 x {size[0]} x {size[1]}")
+        print(f"{output}: {model.parameters:,} parameters, {written / 1e6:.1f} MB")
+
+    out.tell(figures, show)

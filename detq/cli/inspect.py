@@ -2,10 +2,15 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from detq.cli.arguments import Output, Size, print_table
-from detq.cli.sources import read_source
+from detq.cli.arguments import Size
+from detq.cli.output import Output, number_of, print_table
+from detq.cli.sources import merged, read_source
+
+if TYPE_CHECKING:
+    from detq.detection import Detector
+    from detq.summary import Summary
 
 
 def inspect(
@@ -31,63 +36,75 @@ def inspect(
 
 
 def _inspect_checkpoint(file: Path, size: tuple[int, int], out: Output) -> None:
-    from detq.summary import Summary, summarize
-    from detq.transforms import DEFAULT, transform
+    from detq.summary import summarize
 
     source = read_source(file, size)
-    found: Summary = summarize(source, transform(source, DEFAULT))
+    found = summarize(source, merged(source))
+    out.tell(found, lambda: _show_checkpoint(found))
 
-    def show() -> None:
-        some = ", ".join(found.names[:8]) + (", ..." if len(found.names) > 8 else "")
-        print(f"{found.family}: {found.source}")
-        print(f"{len(found.names)} classes: {some}")
-        print(f"strides {', '.join(map(str, found.strides))}; {len(found.stages)} stages")
-        print(f"blocks: {', '.join(f'{n} {kind}' for kind, n in found.blocks.items())}")
-        print(
-            f"{found.parameters:,} parameters, {found.parameters_merged:,} merged, "
-            f"in {found.layers} convolutions"
-        )
-        rows = [
-            [k.layer, " x ".join(map(str, k.shape)), f"{k.centre_over_surround:.2f}"]
-            for k in found.kernels
-        ]
-        print_table("merged 3 x 3 kernels", ["layer", "shape", "centre / surround"], rows)
 
-    out.tell(found, show)
+def _show_checkpoint(found: "Summary") -> None:
+    some = ", ".join(found.names[:8]) + (", ..." if len(found.names) > 8 else "")
+    print(f"{found.family}: {found.source}")
+    print(f"{number_of(len(found.names), 'class')}: {some}")
+    print(f"strides {', '.join(map(str, found.strides))}; {len(found.stages)} stages")
+    print(f"blocks: {', '.join(f'{n} {kind}' for kind, n in found.blocks.items())}")
+    print(
+        f"{found.parameters:,} parameters, {found.parameters_merged:,} merged, "
+        f"in {found.layers} convolutions"
+    )
+    rows = [
+        [k.layer, " x ".join(map(str, k.shape)), f"{k.centre_over_surround:.2f}"]
+        for k in found.kernels
+    ]
+    print_table("merged 3 x 3 kernels", ["layer", "shape", "centre / surround"], rows)
+    print("centre / surround: spread of the centre taps over that of the others; the further")
+    print("from 1, the worse one scale serves both")
 
 
 def _inspect_onnx(file: Path, out: Output) -> None:
-    from detq.detection import Detector
     from detq.graph.files import DETECTOR, RECIPE, TARGET, detector_from_metadata, load_model
     from detq.quantized import scales_of, weights_of
 
     model = load_model(file)
-    known = DETECTOR in model.metadata_props
-    detector: Detector | None = (
-        detector_from_metadata(model.metadata_props, str(file)) if known else None
-    )
+    props = model.metadata_props
+    detector = detector_from_metadata(props, str(file)) if DETECTOR in props else None
     figures: dict[str, Any] = {
         "file": str(file),
+        "bytes": file.stat().st_size,
         "detector": detector,
-        "target": model.metadata_props.get(TARGET, ""),
-        "recipe": model.metadata_props.get(RECIPE, ""),
+        "target": props.get(TARGET, ""),
+        "recipe": props.get(RECIPE, ""),
+        "inputs": {str(value.name): _shape(value) for value in model.graph.inputs},
+        "outputs": {str(value.name): _shape(value) for value in model.graph.outputs},
         "opset": model.opset_imports.get("", 0),
         "operators": dict(Counter(node.op_type for node in model.graph)),
         "int8_weights": sum(1 for _ in weights_of(model)),
         "activation_scales": len(scales_of(model)),
     }
+    out.tell(figures, lambda: _show_onnx(figures, detector))
 
-    def show() -> None:
-        if detector is not None:
-            height, width = detector.size
-            print(f"{detector.family} at {height} x {width}: {detector.source}")
-            print(f"{len(detector.names)} classes, strides {', '.join(map(str, detector.strides))}")
-            print(f"target {figures['target']}")
-        print(
-            f"opset {figures['opset']}, {figures['int8_weights']} layers with INT8 weights, "
-            f"{figures['activation_scales']} rounded tensors"
-        )
-        rows = [[name, str(count)] for name, count in sorted(figures["operators"].items())]
-        print_table("", ["operator", "nodes"], rows)
 
-    out.tell(figures, show)
+def _shape(value: Any) -> list[int | str]:
+    dims = value.shape or ()
+    return [dim if isinstance(dim, int) else str(dim.value or "any") for dim in dims]
+
+
+def _show_onnx(figures: dict[str, Any], detector: "Detector | None") -> None:
+    if detector is None:
+        print(f"{figures['file']}: not written by detq")
+    else:
+        height, width = detector.size
+        print(f"{detector.family} at {height} x {width}: {detector.source}")
+        strides = ", ".join(map(str, detector.strides))
+        print(f"{number_of(len(detector.names), 'class')}, strides {strides}")
+        print(f"made for {figures['target']}")
+    for kind in ("inputs", "outputs"):
+        for name, shape in figures[kind].items():
+            print(f"{kind[:-1]} {name}: {' x '.join(map(str, shape))}")
+    weights = number_of(figures["int8_weights"], "layer")
+    tensors = number_of(figures["activation_scales"], "rounded tensor")
+    size = f"{figures['bytes'] / 1e6:.1f} MB"
+    print(f"{size}, opset {figures['opset']}, {weights} with INT8 weights, {tensors}")
+    rows = [[name, str(count)] for name, count in sorted(figures["operators"].items())]
+    print_table("", ["operator", "nodes"], rows)

@@ -1,12 +1,18 @@
 """``detq predict``."""
 
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from cyclopts import Parameter
-
-from detq.cli.arguments import Output
+from detq.cli.arguments import Backend, Confidence, Count, Flag, Overlap
+from detq.cli.output import Output, number_of
 from detq.cli.scoring import write_json
+from detq.errors import InputError
+
+if TYPE_CHECKING:
+    from detq.data.images import ImageRef
+    from detq.detection import Detections
 
 
 def predict(
@@ -15,12 +21,12 @@ def predict(
     /,
     *,
     output: Path,
-    backend: str = "onnxruntime",
-    confidence: float = 0.25,
-    iou: float = 0.65,
-    max_detections: int = 300,
-    threads: int | None = None,
-    skip_bad_images: Annotated[bool, Parameter(negative="")] = False,
+    backend: Backend = "onnxruntime",
+    confidence: Confidence = 0.25,
+    iou: Overlap = 0.65,
+    max_detections: Count = 300,
+    threads: Count | None = None,
+    skip_bad_images: Flag = False,
     out: Output = Output(),  # noqa: B008 - frozen
 ) -> None:
     """Draw what a model finds on pictures; writes the pictures and detections.json.
@@ -30,8 +36,8 @@ def predict(
     Args:
         model: ONNX file written by detq.
         images: A picture, a folder, a COCO JSON or a data.yaml.
-        output: Folder for the annotated pictures.
-        backend: torch, onnxruntime or openvino.
+        output: Folder for the annotated pictures; not among the pictures themselves.
+        backend: Engine to run it on.
         confidence: Boxes with a lower score are not shown.
         iou: Overlap above which the weaker of two boxes of a class is dropped.
         max_detections: Boxes kept per image.
@@ -44,6 +50,8 @@ def predict(
     from detq_eval.infer import InferenceOptions, infer
 
     refs = list_images(images, split="val")
+    pictures = _pictures(refs, output)
+    _require_apart(images, output, pictures)
     options = InferenceOptions(
         confidence=confidence,
         iou=iou,
@@ -53,7 +61,7 @@ def predict(
     skipped: list[str] = []
     rows: list[dict[str, Any]] = []
     with (
-        open_runner(backend, model, threads=threads) as runner,
+        open_runner(backend, model, threads=threads, busy_cores=True) as runner,
         out.progress("predict", len(refs)) as on_step,
     ):
         names = runner.detector.names
@@ -65,38 +73,52 @@ def predict(
             on_skip=lambda ref, error: skipped.append(str(error)),
         )
         for ref, detections in found:
-            picture = _write_picture(output, ref, detections, names)
-            rows += _rows(ref, detections, names, picture)
+            _write_picture(pictures[ref.path], ref, detections, names)
+            rows += _rows(ref, detections, names, pictures[ref.path])
     write_json(output / "detections.json", rows)
-    figures = {"images": len(refs) - len(skipped), "boxes": len(rows), "skipped": skipped}
+    drawn, boxes = len(refs) - len(skipped), len(rows)
+    figures = {"output": str(output), "images": drawn, "boxes": boxes, "skipped": skipped}
 
     def show() -> None:
-        print(f"{figures['images']} pictures, {len(rows)} boxes: {output}")
+        found = number_of(boxes, "box")
+        print(f"{output}: {number_of(drawn, 'picture')}, {found} in detections.json")
         for line in skipped:
-            print(f"skipped: {line}")
+            print(f"left out: {line}")
 
     out.tell(figures, show)
 
 
-def _write_picture(output: Path, ref: Any, detections: Any, names: tuple[str, ...]) -> Path:
+def _pictures(refs: "Sequence[ImageRef]", output: Path) -> dict[Path, Path]:
+    """Image → annotated picture, below ``output`` as the images lie below their folder."""
+    above = Path(os.path.commonpath([ref.path.absolute().parent for ref in refs]))
+    return {ref.path: output / ref.path.absolute().relative_to(above) for ref in refs}
+
+
+def _require_apart(images: Path, output: Path, pictures: Mapping[Path, Path]) -> None:
+    """Nobody's pictures are written over, or drawn on twice by the next call."""
+    inside = images.is_dir() and output.resolve().is_relative_to(images.resolve())
+    if inside or any(source.resolve() == drawn.resolve() for source, drawn in pictures.items()):
+        raise InputError(
+            "lies among the pictures", where=str(output), hint="give --output a folder of its own"
+        )
+
+
+def _write_picture(path: Path, ref: "ImageRef", found: "Detections", names: Sequence[str]) -> None:
     import cv2
 
     from detq.data.images import read_image
     from detq.whole_file import written_whole
     from detq_eval.draw import draw_boxes
 
-    drawn = draw_boxes(read_image(ref.path), detections, names)
-    # The id of a picture from a folder is its path below it, so equal names stay apart.
-    below = Path(ref.id) if isinstance(ref.id, str) else Path(ref.path.name)
-    name = below.name if below.is_absolute() or ".." in below.parts else below
-    path = (output / name).with_suffix(".jpg")
-    _, content = cv2.imencode(".jpg", drawn)
+    drawn = draw_boxes(read_image(ref.path), found, names)
+    _, content = cv2.imencode(path.suffix, drawn)
     with written_whole(path) as temporary:
         temporary.write_bytes(content.tobytes())
-    return path
 
 
-def _rows(ref: Any, found: Any, names: tuple[str, ...], picture: Path) -> list[dict[str, Any]]:
+def _rows(
+    ref: "ImageRef", found: "Detections", names: Sequence[str], picture: Path
+) -> list[dict[str, Any]]:
     return [
         {
             "image": str(ref.path),

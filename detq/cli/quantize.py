@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from detq.cli.arguments import Output, Size
+from detq.cli.arguments import Count, Seed, Size, TargetName
 from detq.cli.chain import run_recipe, show_result
-from detq.errors import InputError
+from detq.cli.output import Output
+from detq.errors import RecipeError
 
 
 def quantize(
@@ -15,10 +16,10 @@ def quantize(
     output: Path,
     size: Size = (640, 640),
     images: Path | None = None,
-    target: list[str] | None = None,
-    count: int = 64,
-    seed: int = 0,
-    batch: int | None = None,
+    target: list[TargetName] | None = None,
+    count: Count = 64,
+    seed: Seed = 0,
+    batch: Count | None = None,
     float_layer: list[str] | None = None,
     out: Output = Output(),  # noqa: B008 - frozen
 ) -> None:
@@ -34,7 +35,7 @@ def quantize(
         output: Folder to write to; the same folder goes on with what is missing.
         size: Input size in pixels, 640 or 384x640 (height x width).
         images: Folder of the images that a COCO JSON names.
-        target: Consumer to write a file for; may be given again.
+        target: Engine to write a file for; may be given again.
         count: Number of calibration images to draw.
         seed: Seed of the draw.
         batch: Fixed batch size; any batch if not given.
@@ -43,10 +44,6 @@ def quantize(
     """
     from detq.recipe import Calibration, Recipe, resolve_paths
 
-    if not checkpoint.is_file():
-        raise InputError(
-            "no such file", where=str(checkpoint), hint="give the path of a checkpoint"
-        )
     recipe = Recipe(
         checkpoint=checkpoint,
         size=size,
@@ -55,5 +52,10 @@ def quantize(
         float_layers=dict.fromkeys(float_layer or [], "given on the command line"),
         batch=batch,
     )
-    result = run_recipe(resolve_paths(recipe, Path.cwd(), where="options"), output, out)
+    resolved = resolve_paths(recipe, Path.cwd(), where="options")
+    try:
+        result = run_recipe(resolved, output, out)
+    except RecipeError as error:  # here no recipe was given
+        where = error.where.replace("$.float_layers", "--float-layer")
+        raise RecipeError(error.what, where=where, hint=error.hint) from error
     out.tell(result, lambda: show_result(result, output))

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import msgspec
 
-from detq.cli.arguments import Output
+from detq.cli.arguments import AnySize, Count, Seed
 from detq.cli.chain import run_recipe, show_result
+from detq.cli.output import Output
 from detq.errors import InputError
 
 
@@ -14,19 +15,19 @@ def run(
     /,
     *,
     output: Path,
-    size: int | None = None,
-    count: int | None = None,
-    seed: int | None = None,
+    size: AnySize = None,
+    count: Count | None = None,
+    seed: Seed | None = None,
     out: Output = Output(),  # noqa: B008 - frozen
 ) -> None:
-    """Do everything a recipe says, from checkpoint to result; go on where a run was stopped.
+    """Do everything a recipe says, from checkpoint to figures; go on where a run was stopped.
 
     Example: detq run configs/yolov6n_person.yaml --output runs/person
 
     Args:
         recipe: YAML file with every choice.
         output: Run folder; the same folder goes on with what is missing.
-        size: Input size in pixels, instead of the recipe's.
+        size: Input size in pixels, 640 or 384x640, instead of the recipe's.
         count: Number of calibration images, instead of the recipe's.
         seed: Seed of the draw of calibration images, instead of the recipe's.
         out: How the result is told.
@@ -36,13 +37,11 @@ def run(
     if not recipe.is_file():
         raise InputError("no such recipe", where=str(recipe), hint="see configs/ for examples")
     read = read_recipe(recipe)
-    calibration = {"count": count, "seed": seed}
+    drawn = {key: value for key, value in (("count", count), ("seed", seed)) if value is not None}
     changed = msgspec.structs.replace(
         read,
-        size=read.size if size is None else (size, size),
-        calibration=msgspec.structs.replace(
-            read.calibration, **{k: v for k, v in calibration.items() if v is not None}
-        ),
+        size=size or read.size,
+        calibration=msgspec.structs.replace(read.calibration, **drawn),
     )
     resolved = resolve_paths(changed, recipe.parent, where=str(recipe))
     result = run_recipe(resolved, output, out)

@@ -1,11 +1,12 @@
 """A file on an engine against a dataset, as figures."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from detq.cli.arguments import Output
+from detq.cli.output import Output
 from detq.recipe import Evaluation
 
 # COCO's own names of its twelve figures → field of CocoMetrics.
@@ -31,33 +32,25 @@ def score_file(
 
     Returns:
         The keys of ``METRICS`` (0 to 1, -1 where the truth has nothing of the kind),
-        ``per_class``, ``protocol``, ``images``, ``skipped``, ``seconds``,
-        ``images_per_second``, ``engine``, ``isa``.
+        ``per_class``, ``protocol``, ``file``, ``engine``, ``isa``, ``images``, ``skipped``,
+        ``seconds``, ``images_per_second``.
     """
     from detq_deploy.backends import open_runner
     from detq_deploy.cpu import cpu_features
     from detq_eval.coco_rows import detections_as_coco
     from detq_eval.dataset import read_dataset
     from detq_eval.evaluate import evaluate
-    from detq_eval.infer import InferenceOptions
 
-    protocol = InferenceOptions(
-        confidence=options.confidence,
-        iou=options.iou,
-        max_detections=options.max_detections,
-        shrink=options.shrink,
-        skip_bad_images=options.skip_bad_images,
-    )
-    with open_runner(backend, file, threads=options.threads) as runner:
+    with open_runner(backend, file, threads=options.threads, busy_cores=True) as runner:
         dataset = read_dataset(options.data, options.images, names=runner.detector.names)
         with out.progress(f"evaluate {file.name} in {backend}", len(dataset.images)) as on_step:
-            found = evaluate(runner, dataset, protocol, on_step=lambda done, total: on_step(done))
+            found = evaluate(
+                runner, dataset, _protocol(options), on_step=lambda done, total: on_step(done)
+            )
         engine = runner.name
     if boxes is not None:
         write_json(boxes, detections_as_coco(found.found, dataset.classes))
-    figures: dict[str, Any] = {
-        name: getattr(found.metrics, field) for name, field in METRICS.items()
-    }
+    figures = {name: getattr(found.metrics, field) for name, field in METRICS.items()}
     return figures | {
         "per_class": dict(found.metrics.per_class),
         "protocol": found.protocol,
@@ -68,6 +61,46 @@ def score_file(
         "skipped": [f"{ref.path} {reason}" for ref, reason in found.skipped],
         "seconds": found.seconds,
         "images_per_second": found.images_per_second,
+    }
+
+
+def _protocol(options: Evaluation) -> Any:
+    from detq_eval.infer import InferenceOptions
+
+    return InferenceOptions(
+        confidence=options.confidence,
+        iou=options.iou,
+        max_detections=options.max_detections,
+        shrink=options.shrink,
+        skip_bad_images=options.skip_bad_images,
+    )
+
+
+def truth_files(options: Evaluation) -> Sequence[Path]:
+    """Every file that holds ground truth: the annotations, and label files of a data.yaml."""
+    from detq.data.images import list_images
+    from detq_eval.yolo_truth import label_path
+
+    if options.data.suffix.lower() == ".json":
+        return (options.data,)
+    labels = (label_path(ref.path) for ref in list_images(options.data, split="val"))
+    return (options.data, *(file for file in labels if file.is_file()))
+
+
+def read_truth(options: Evaluation, names: Sequence[str]) -> dict[str, Any]:
+    """What the ground truth holds, and which category each class of the model is.
+
+    Raises:
+        DatasetError: it cannot be read, has no boxes, or is for another number of classes.
+    """
+    from detq_eval.dataset import read_dataset
+
+    found = read_dataset(options.data, options.images, names=names)
+    return {
+        "images": len(found.images),
+        "boxes": len(found.truth),
+        "classes": list(zip(found.classes.names, found.classes.category_ids, strict=True)),
+        "matched_by": found.classes.matched_by,
     }
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from detq.errors import UnsupportedOperatorError
 from detq.graph.build import BLOCK
 from detq.graph.ops import TABLE, Operator
+from detq.graph.reference import reference_function
 from detq.graph.slices import nodes_between
 
 Tap = Callable[[str, Tensor], Tensor]
@@ -62,19 +63,15 @@ def compile_slice(
         outputs: names wanted; the graph's outputs if None.
         table: ONNX operator → function.
 
+    What detq has no function for at all is run by ONNX's own reference, where it can.
+
     Raises:
         UnsupportedOperatorError: an operator is not in the table.
         ModelError: a name is not in the graph.
     """
     wanted = tuple(outputs or (str(value.name) for value in graph.outputs))
     nodes = nodes_between(graph, feeds, wanted)
-    for node in nodes:
-        if node.domain not in ("", "ai.onnx") or node.op_type not in table:
-            raise UnsupportedOperatorError(
-                f"operator {node.domain or 'ONNX'} {node.op_type} is not known",
-                where=str(node.metadata_props.get(BLOCK) or node.name),
-                hint="add a function to detq/graph/ops.py",
-            )
+    functions = {node: _function(node, table, graph.opset_imports.get("", 0)) for node in nodes}
     read = [x for node in nodes for x in node.inputs if x is not None]
     read += [graph.initializers[name] for name in wanted if name in graph.initializers]
     constants = {
@@ -89,12 +86,47 @@ def compile_slice(
         inputs = tuple(None if x is None else str(x.name) for x in node.inputs)
         made = tuple(str(x.name) for x in node.outputs)
         touched = {*filter(None, inputs), *made}
-        attributes = {key: attribute.value for key, attribute in node.attributes.items()}
-        function = table[node.op_type]
+        function, attributes = functions[node]
         last_use = tuple(sorted(touched - seen - keep))
         steps.append(Step(function, inputs, made, attributes, last_use, str(node.name)))
         seen |= touched
     return Program(tuple(reversed(steps)), wanted, constants)
+
+
+def run_by_reference(graph: ir.Graph) -> tuple[ir.Node, ...]:
+    """Nodes without a function of detq's own: they are slow, float, and have no gradient."""
+    return tuple(node for node in graph if not _is_known(node, TABLE))
+
+
+def _is_known(node: ir.Node, table: Mapping[str, Operator]) -> bool:
+    return node.domain in ("", "ai.onnx") and node.op_type in table
+
+
+def _function(
+    node: ir.Node, table: Mapping[str, Operator], opset: int
+) -> tuple[Operator, Mapping[str, Any]]:
+    """The function of a node, and the attributes it takes."""
+    if _is_known(node, table):
+        return table[node.op_type], {key: x.value for key, x in node.attributes.items()}
+    reference = None if node.op_type in TABLE else reference_function(node, opset)
+    if reference is None:
+        raise UnsupportedOperatorError(
+            f"operator {node.domain or 'ONNX'} {node.op_type} is not known",
+            where=str(node.metadata_props.get(BLOCK) or node.name),
+            hint="add a function to detq/graph/ops.py",
+        )
+
+    def run(*tensors: Tensor | None) -> list[Tensor]:
+        arrays = [None if x is None else x.detach().cpu().numpy() for x in tensors]
+        try:
+            found = [np.array(array) for array in reference(arrays)]
+        except Exception as error:  # each operator of the reference has its own
+            raise NotImplementedError(f"onnx's reference says {error}") from error
+        device = next((x.device for x in tensors if x is not None), None)
+        return [torch.from_numpy(array).to(device) for array in found]
+
+    run.__name__ = node.op_type
+    return run, {}
 
 
 def parameters(

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its name everywhere
 from torch import Tensor
 
+from detq.graph.foreign_ops import FOREIGN
 from detq.numerics import round_to_grid
 
 Ints = Sequence[int]
@@ -380,7 +381,7 @@ def DequantizeLinear(
     return integers * per_axis
 
 
-TABLE: Mapping[str, Operator] = {
+_OWN: Mapping[str, Operator] = {
     operator.__name__: operator
     for operator in (
         Add, AveragePool, BatchNormalization, Cast, Clip, Concat, Conv, ConvTranspose,
@@ -390,3 +391,4 @@ TABLE: Mapping[str, Operator] = {
         Transpose, Unsqueeze,
     )
 }  # fmt: skip
+TABLE: Mapping[str, Operator] = {**_OWN, **FOREIGN}

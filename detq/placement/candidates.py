@@ -20,7 +20,7 @@ def candidates(model: FloatModel) -> frozenset[str]:
     int8 = {layer.node for layer in layers if layer.int8}
     points = rounded_inputs(layers, graph)
     for left_float in ("", *int8):
-        for value in skip_inputs(graph, int8 - {left_float}):
+        for value, _ in skip_inputs(graph, int8 - {left_float}):
             points.setdefault(value, set())
     spread_over_copies(points)
     return frozenset(str(value.name) for value in points)

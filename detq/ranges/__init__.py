@@ -1,22 +1,48 @@
 """Statistics to a range: what is represented, and what is clipped.
 
-A range estimator is a pure function of a tensor's statistics and its grid. It is scale
-equivariant: statistics of ``k x`` give ``k`` times the range.
+A range estimator is a pure function of a tensor's statistics, its grid and the options of
+its method. It is scale equivariant: statistics of ``k x`` give ``k`` times the range.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
 
 from detq.errors import CalibrationError
 from detq.numerics import Grid
 from detq.plan import Placement
+from detq.ranges.entropy import entropy
+from detq.ranges.kl import kl
 from detq.ranges.minmax import minmax
+from detq.ranges.mse import mse
+from detq.ranges.percentile import percentile
+from detq.recipe import RangeMethod
 from detq.stats import CalibrationStats, Range, TensorStats, tied
 
 RangeEstimator = Callable[[TensorStats, Grid], Range]
 
-ESTIMATORS: Mapping[str, RangeEstimator] = {
+# Name in a recipe → estimator; its third argument is the recipe's struct of that name.
+ESTIMATORS: Mapping[str, Callable[[TensorStats, Grid, Any], Range]] = {
+    "entropy": entropy,
+    "kl": kl,
     "minmax": minmax,
+    "mse": mse,
+    "percentile": percentile,
 }
+
+
+def estimator_from(method: RangeMethod) -> RangeEstimator:
+    """The estimator that a recipe chose, with its options."""
+    return partial(_estimate, ESTIMATORS[str(method.__struct_config__.tag)], method)
+
+
+def _estimate(
+    estimate: Callable[[TensorStats, Grid, Any], Range],
+    options: RangeMethod,
+    stats: TensorStats,
+    grid: Grid,
+) -> Range:
+    return estimate(stats, grid, options)
 
 
 def choose_ranges(

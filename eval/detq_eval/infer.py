@@ -179,7 +179,7 @@ class _Pipeline:
             raise ModelError(
                 f"gives {list(rows.shape)} where [{count}, boxes, {columns}] is promised",
                 where=self._runner.name,
-                hint="write the file again with detq export or detq quantize",
+                hint="rows are a box, objectness and one score per class",
             )
         return np.ascontiguousarray(rows, np.float32)
 

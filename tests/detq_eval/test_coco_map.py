@@ -13,7 +13,7 @@ from detq.detection import Detections
 from detq_eval.classes import ClassMap
 from detq_eval.coco_map import CocoMetrics, score
 from detq_eval.coco_rows import detections_as_coco
-from detq_eval.dataset import Dataset
+from detq_eval.dataset import Dataset, read_dataset
 from detq_eval.truth import Truth
 
 NAMES = ("one", "two", "never", "unfound")
@@ -59,7 +59,7 @@ def plain_run(dataset: Dataset, found: Found) -> Any:
     coco = COCO()
     coco.dataset = {
         "images": [{"id": ref.id} for ref in dataset.images],
-        "categories": [{"id": key, "name": name} for key, name in zip(IDS, NAMES, strict=True)],
+        "categories": [{"id": key} for key in dataset.classes.category_ids],
         "annotations": [
             {"id": n + 1, "image_id": dataset.images[truth.image[n]].id,
              "category_id": int(truth.category[n]), "bbox": truth.boxes[n].tolist(),
@@ -87,10 +87,15 @@ def make(seed: int, strings: bool = False) -> tuple[Dataset, Found]:
 
 
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("strings", [False, True])
+@pytest.mark.parametrize(("strings", "at_once"), [(False, 256), (True, 4)])
 def test_equals_a_plain_run_bit_for_bit(
-    seed: int, strings: bool, capfd: pytest.CaptureFixture[str]
+    seed: int,
+    strings: bool,
+    at_once: int,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("detq_eval.coco_map.IMAGES_AT_ONCE", at_once)
     dataset, found = make(seed, strings)
     found = found[:-2]  # images that were not seen do not count
     expected = plain_run(dataset, found)
@@ -108,6 +113,27 @@ def test_equals_a_plain_run_bit_for_bit(
         "unfound": 0,
     }
     assert [name for name, _ in metrics.per_class] == list(NAMES)
+
+
+def test_real_detections_equal_a_plain_run(data: Path) -> None:
+    names = tuple(str(number) for number in range(80))
+    dataset = read_dataset(data / "coco" / "eval_val2017.json", names=names)
+    assert dataset.classes.matched_by == "order"
+    rng = np.random.default_rng(0)
+    truth = dataset.truth
+    number = {category: label for label, category in enumerate(dataset.classes.category_ids)}
+    found = []
+    for index, ref in enumerate(dataset.images[:40]):
+        rows = np.flatnonzero(truth.image == index).repeat(3)
+        sides = truth.boxes[rows] * rng.uniform(0.9, 1.1, (len(rows), 4))
+        boxes = np.concatenate((sides[:, :2], sides[:, :2] + sides[:, 2:]), axis=1)
+        labels = np.array([number[category] for category in truth.category[rows]], np.int64)
+        scores = rng.random(len(rows), np.float32)
+        found.append((ref, Detections(boxes.astype(np.float32), scores, labels)))
+    metrics = score(dataset, found)
+    expected = plain_run(dataset, found)
+    figures = [getattr(metrics, name) for name in CocoMetrics.__struct_fields__[:12]]
+    assert figures == expected.stats.tolist()
 
 
 def test_nothing_found_scores_zero() -> None:

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from detq.torch_file.module import Module
 from yolov6_adapter.family import family_of, variant_of
-from yolov6_adapter.module import Module
 
 
 def node(kind: str, **children: Module) -> Module:

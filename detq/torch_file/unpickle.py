@@ -9,7 +9,8 @@ import io
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detq.errors import CheckpointError
-from yolov6_adapter.inert import PickleError, Storage, Tensor
-from yolov6_adapter.machine import run
-from yolov6_adapter.words import TorchWords
+from detq.torch_file.inert import PickleError, Storage, Tensor
+from detq.torch_file.machine import run
+from detq.torch_file.words import TorchWords
 
 # A number chosen by torch and the version of the layout, each as a pickle of its own.
 LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03."
+ZIP = b"PK\x03\x04"
 MOST_RECORDS = 50_000
 ZIP_ERRORS = (
     zipfile.BadZipFile,
@@ -34,7 +36,7 @@ ZIP_ERRORS = (
     RuntimeError,
     EOFError,
 )
-HINT = "give a checkpoint saved by YOLOv6's training or export code"
+HINT = "give a checkpoint as the training code saved it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,28 +44,41 @@ class TorchFile:
     """A torch file as data.
 
     Attributes:
+        path: the file.
         content: the pickled object.
         read: the bytes of a storage by its key; PickleError where there is none.
         limit: bytes of the whole file; no honest set of arrays is larger.
     """
 
+    path: Path
     content: Any
     read: Callable[[str], bytes]
     limit: int
 
 
-def read_torch_file(path: Path) -> TorchFile:
+def read_torch_file(path: Path, packages: Sequence[str]) -> TorchFile:
     """Read the structure of a torch file.
+
+    Args:
+        path: the file.
+        packages: whose classes it may name.
 
     Raises:
         CheckpointError: there is no such file, it is damaged, no torch file, or it names
-            something a YOLOv6 checkpoint does not need.
+            something that such a checkpoint does not need.
     """
-    try:
+    with told_of(path):
         size = path.stat().st_size
         with path.open("rb") as file:
             start = file.read(len(LEGACY))
-        return _read(path, size, start)
+        return _read(path, size, start, packages)
+
+
+@contextmanager
+def told_of(path: Path) -> Iterator[None]:
+    """What is wrong inside becomes one line about the file."""
+    try:
+        yield
     except OSError as error:
         raise CheckpointError(
             f"cannot be read: {error.strerror or error}", where=str(path), hint=HINT
@@ -72,13 +87,18 @@ def read_torch_file(path: Path) -> TorchFile:
         raise CheckpointError(str(error), where=str(path), hint=HINT) from error
 
 
-def _read(path: Path, size: int, start: bytes) -> TorchFile:
+def is_torch_file(start: bytes) -> bool:
+    """Whether a file begins as torch's do, by its first bytes (20 are enough)."""
+    return start.startswith((ZIP, LEGACY))
+
+
+def _read(path: Path, size: int, start: bytes, packages: Sequence[str]) -> TorchFile:
     if not size:
         raise PickleError("is empty")
-    if start[:4] == b"PK\x03\x04":
-        return _read_zip(path, size)
+    if start.startswith(ZIP):
+        return _read_zip(path, size, packages)
     if start == LEGACY:
-        return _read_legacy(path.read_bytes())
+        return _read_legacy(path, packages)
     raise PickleError("is not a torch file")
 
 
@@ -105,7 +125,7 @@ def array_of(file: TorchFile, tensor: Tensor) -> NDArray[Any]:
     return (view.astype(np.uint32) << np.uint32(16)).view(np.float32)
 
 
-def _read_zip(path: Path, size: int) -> TorchFile:
+def _read_zip(path: Path, size: int, packages: Sequence[str]) -> TorchFile:
     if _central_records(path) > MOST_RECORDS:
         raise PickleError(f"has more than {MOST_RECORDS} records")
     try:
@@ -118,8 +138,8 @@ def _read_zip(path: Path, size: int) -> TorchFile:
     top = names[0].removesuffix("data.pkl")
     if f"{top}byteorder" in archive.namelist() and _record(archive, f"{top}byteorder") != b"little":
         raise PickleError("holds numbers that are not little endian")
-    content = run(io.BytesIO(_record(archive, names[0])), TorchWords())
-    return TorchFile(content, lambda key: _record(archive, f"{top}data/{key}"), size)
+    content = run(io.BytesIO(_record(archive, names[0])), TorchWords(packages))
+    return TorchFile(path, content, lambda key: _record(archive, f"{top}data/{key}"), size)
 
 
 def _central_records(path: Path) -> int:
@@ -139,15 +159,16 @@ def _record(archive: zipfile.ZipFile, name: str) -> bytes:
         raise PickleError(f"is damaged: the record {name} cannot be read") from error
 
 
-def _read_legacy(data: bytes) -> TorchFile:
-    stream, words = io.BytesIO(data), TorchWords()
+def _read_legacy(path: Path, packages: Sequence[str]) -> TorchFile:
+    data = path.read_bytes()
+    stream, words = io.BytesIO(data), TorchWords(packages)
     stream.seek(len(LEGACY))
     system = run(stream, words)
     if not isinstance(system, dict) or system.get("little_endian") is not True:
         raise PickleError("holds numbers that are not little endian")
     content = run(stream, words)
     places = _legacy_places(run(stream, words), words.storages, data, stream.tell())
-    return TorchFile(content, lambda key: _legacy_record(data, places, key), len(data))
+    return TorchFile(path, content, lambda key: _legacy_record(data, places, key), len(data))
 
 
 def _legacy_places(

@@ -1,10 +1,12 @@
 """The layers of torch.nn as ONNX nodes, every number checked against the others."""
 
+from collections.abc import Mapping
+
 import onnx_ir as ir
 
 from detq.graph.build import channels, size_of
-from yolov6_adapter.module import Array, Module
-from yolov6_adapter.writer import Writer
+from detq.torch_file.module import Array, Module
+from detq.torch_layers.writer import BlockBuilder, Writer
 
 
 def conv2d(write: Writer, m: Module, x: ir.Value) -> ir.Value:
@@ -54,20 +56,6 @@ def batch_norm2d(write: Writer, m: Module, x: ir.Value) -> ir.Value:
     if not 0 <= eps <= 1 or float(variance.min()) + eps <= 0:
         raise m.damaged(f"variance {variance.min()} with eps {eps}")
     return write.to.batch_norm(x, gain, shift, mean, variance, eps=eps, name=m.key)
-
-
-def scale_layer(write: Writer, m: Module, x: ir.Value) -> ir.Value:
-    """One factor per channel."""
-    weight, bias = m.array("weight", 1), m.optional_array("bias", 1)
-    if len(weight) != channels(x):
-        raise m.damaged(f"{len(weight)} channels on {channels(x)} inputs")
-    _check_bias(m, bias, len(weight))
-    scale = write.to.constant(f"{m.key}.weight", weight.reshape(1, -1, 1, 1))
-    x = write.to.elementwise("Mul", x, scale, name=m.key)
-    if bias is None:
-        return x
-    shift = write.to.constant(f"{m.key}.bias", bias.reshape(1, -1, 1, 1))
-    return write.to.elementwise("Add", x, shift, name=f"{m.key}.shift")
 
 
 def identity(write: Writer, m: Module, x: ir.Value) -> ir.Value:
@@ -154,3 +142,21 @@ def _check_window(
     for n, k, p, d in zip(size_of(x), kernel, padding, dilation, strict=True):
         if k < 1 or n + 2 * p < d * (k - 1) + 1:
             raise m.damaged(f"a kernel of {kernel} on an input of {size_of(x)}")
+
+
+# By the name of the class; a network's own blocks are put beside them.
+LAYERS: Mapping[str, BlockBuilder] = {
+    "Conv2d": conv2d,
+    "ConvTranspose2d": conv_transpose2d,
+    "BatchNorm2d": batch_norm2d,
+    "Identity": identity,
+    "Sequential": sequential,
+    "ReLU": relu,
+    "SiLU": silu,
+    "Hardswish": hardswish,
+    "Hardsigmoid": hardsigmoid,
+    "MaxPool2d": max_pool2d,
+    "AvgPool2d": avg_pool2d,
+    "AdaptiveAvgPool2d": adaptive_avg_pool2d,
+    "Upsample": upsample,
+}

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from yolov6_adapter.inert import Instance, ModuleClass, PickleError
+from detq.torch_file.inert import Instance, ModuleClass, PickleError
 
 KEYS = (str, int, float, bytes, type(None))
 

@@ -12,7 +12,7 @@ class PickleError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ModuleClass:
-    """A module class named by the file, such as ``yolov6.layers.common.RepVGGBlock``."""
+    """A module class named by the file, such as ``torch.nn.modules.conv.Conv2d``."""
 
     name: str
 

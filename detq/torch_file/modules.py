@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from yolov6_adapter.inert import Instance, PickleError, Tensor
-from yolov6_adapter.module import Module
-from yolov6_adapter.unpickle import TorchFile, array_of
+from detq.torch_file.inert import Instance, PickleError, Tensor
+from detq.torch_file.module import Module
+from detq.torch_file.unpickle import TorchFile, array_of
 
-DEEPEST = 32  # levels of modules; YOLOv6 has about ten
+DEEPEST = 32  # levels of modules; detectors have about ten
 MOST_ATTRIBUTES = 500_000  # a module has about 25
 NAME = re.compile(r"\w{1,100}", re.ASCII)
 OWN = ("_parameters", "_buffers", "_modules")

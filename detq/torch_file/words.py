@@ -1,13 +1,13 @@
 """The allow-table: every name a checkpoint may use and the record it becomes."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from yolov6_adapter.inert import (
+from detq.torch_file.inert import (
     Instance,
     Method,
     ModuleClass,
@@ -20,7 +20,8 @@ from yolov6_adapter.inert import (
 
 MOST_DIMENSIONS = 8
 MOST_OF_KEY = 50  # characters; torch counts its storages
-MODULE_CLASS = re.compile(r"(torch\.nn\.modules|yolov6)(\.[A-Za-z_]\w{0,50}){1,8}", re.ASCII)
+TORCH = r"torch\.nn\.modules"
+INSIDE = r"(\.[A-Za-z_]\w{0,50}){1,8}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +38,19 @@ class Call:
 
 
 class TorchWords:
-    """What the pickle of a YOLOv6 checkpoint may say; see ``opcodes.Vocabulary``.
+    """What the pickle of a checkpoint may say; see ``opcodes.Vocabulary``.
+
+    Args:
+        packages: whose classes it may name, beside those of torch.nn.
 
     Attributes:
         storages: the storages it spoke of, by key.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, packages: Sequence[str]) -> None:
         self.storages: dict[str, Storage] = {}
+        known = "|".join([TORCH, *map(re.escape, packages)])
+        self._class = re.compile(f"({known}){INSIDE}", re.ASCII)
 
     def find(self, module: str, name: str) -> object:
         """The record for a global.
@@ -55,14 +61,16 @@ class TorchWords:
         full = f"{module}.{name}"
         if "." not in name and full in GLOBALS:
             return GLOBALS[full]
-        if "." not in name and MODULE_CLASS.fullmatch(full):
+        if "." not in name and self._class.fullmatch(full):
             return ModuleClass(full)
         raise PickleError(
-            f"refers to {full[:100]!r}, which no YOLOv6 checkpoint needs; nothing was run"
+            f"refers to {full[:100]!r}, which no checkpoint of this kind needs; nothing was run"
         )
 
     def call(self, function: object, arguments: tuple[Any, ...]) -> object:
-        """The record for a call of one of the table's functions."""
+        """The record for a call of one of the table's functions, or for a bare new object."""
+        if isinstance(function, ModuleClass) and arguments == ():
+            return Instance(function.name)
         if not isinstance(function, Call):
             name = function.name if isinstance(function, (ModuleClass, Name)) else "an object"
             raise PickleError(f"calls {name}, which is not a function of a checkpoint")

@@ -10,10 +10,10 @@ import pickletools
 from collections.abc import Callable, Mapping
 from typing import IO, Any
 
-from yolov6_adapter.inert import PickleError
-from yolov6_adapter.opcodes import STEPS, Stack, Vocabulary
+from detq.torch_file.inert import PickleError
+from detq.torch_file.opcodes import STEPS, Stack, Vocabulary
 
-MOST_WORK = 1_000_000  # a large YOLOv6 with its optimizer takes less than half
+MOST_WORK = 1_000_000  # a large detector with its optimizer takes less than half
 STOP = b"."
 NAMES = {opcode.code.encode("latin1"): opcode.name for opcode in pickletools.opcodes}
 

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from detq.errors import UnsupportedBlockError
 from detq.graph.build import Builder, channels, size_of
-from yolov6_adapter.module import Module
+from detq.torch_file.module import Module
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Writer:
             raise UnsupportedBlockError(
                 f"there is no builder for {module.kind}",
                 where=module.path,
-                hint="the layer is not part of a published YOLOv6",
+                hint="the layer is not part of a published network of this kind",
             )
         self.written.add(module.path)
         if not module.children:

@@ -1,0 +1,86 @@
+"""What a reader of the figures must know; read from what the steps left."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from detq.calibration import CalibrationImages
+from detq.data.images import list_images, sha256_of
+from detq.pipeline.make import IMAGES
+from detq.pipeline.measure import FILE_FOR, TRUTH
+from detq.pipeline.tools import Figures
+from detq.recipe import Evaluation, Recipe
+from detq.run_dir import RunDir
+
+
+def cautions(recipe: Recipe, folder: RunDir, accuracy: Mapping[str, Figures]) -> Iterator[str]:
+    """One line for everything that makes the figures say less than they seem to.
+
+    Args:
+        recipe: what was asked for.
+        folder: after all steps.
+        accuracy: figures of every evaluation.
+    """
+    content = (folder.path / IMAGES).read_bytes()
+    images = msgspec.json.decode(content, type=CalibrationImages)
+    yield from _about_calibration(images, recipe.calibration.count)
+    if recipe.evaluation is not None:
+        yield from _about_truth(msgspec.json.decode((folder.path / TRUTH).read_bytes()))
+        yield from _about_evaluation(recipe.evaluation, images, accuracy)
+        yield from _about_targets(recipe.evaluation, recipe.targets)
+
+
+def _about_calibration(images: CalibrationImages, count: int) -> Iterator[str]:
+    if images.skipped:
+        names = [f"{path} {reason}" for path, reason in images.skipped]
+        yield f"calibration left out {_some(names, 'image')}"
+    if len(images.used) < count:
+        yield f"calibrated on {_number(len(images.used), 'image')}, {count} were asked for"
+
+
+def _about_truth(truth: Any) -> Iterator[str]:
+    if truth["matched_by"] == "order" and len(truth["classes"]) > 1:
+        pairs = [f"{name} is category {number}" for name, number in truth["classes"]]
+        yield f"classes were matched by their order, not by their names: {_list(pairs)}"
+
+
+def _about_evaluation(
+    options: Evaluation, images: CalibrationImages, accuracy: Mapping[str, Figures]
+) -> Iterator[str]:
+    if seen := _seen_before(images, options):
+        yield (
+            f"{len(seen)} of {_number(len(images.used), 'calibration image')} are evaluated on "
+            f"too, so the accuracy flatters: {_list(seen)}"
+        )
+    skipped = dict.fromkeys(name for figures in accuracy.values() for name in figures["skipped"])
+    if skipped:
+        yield f"evaluation left out {_some(list(skipped), 'image')}"
+
+
+def _about_targets(options: Evaluation, targets: tuple[str, ...]) -> Iterator[str]:
+    for backend in dict.fromkeys(options.backends):
+        wanted = FILE_FOR.get(backend, backend)
+        if wanted not in targets:
+            yield f"no INT8 model was scored in {backend}: {wanted} is not among the targets"
+
+
+def _seen_before(images: CalibrationImages, options: Evaluation) -> list[str]:
+    """Evaluation images that ranges were taken from; sizes first, hashes then."""
+    hashes = {image.sha256 for image in images.used}
+    sizes = {image.bytes for image in images.used}
+    refs = list_images(options.data, options.images, split="val")
+    alike = (ref for ref in refs if ref.path.stat().st_size in sizes)
+    return [str(ref.path) for ref in alike if sha256_of(ref.path) in hashes]
+
+
+def _some(names: list[str], noun: str) -> str:
+    return f"{_number(len(names), noun)}: {_list(names)}"
+
+
+def _list(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

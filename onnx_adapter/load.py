@@ -1,0 +1,113 @@
+"""From bytes to a graph that keeps ONNX's rules, with its weights in memory."""
+
+import os
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import onnx
+import onnx_ir as ir
+
+from detq.errors import DetqError, InputError, UnsupportedOperatorError
+
+OLDEST_OPSET = 11
+LARGEST = 2**31 - 1  # bytes, of a file and of its weights: protobuf's own limit
+
+_QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinear*", "QGemm",
+              "QAttention", "QEmbed*", "ConvInteger", "MatMulInteger", "*NBits")  # fmt: skip
+_CONTROL = ("If", "Loop", "Scan", "SequenceMap")
+_SUPPRESSION = ("*NonMaxSuppression*", "*NMS*")
+
+
+def load_onnx(path: Path) -> ir.Model:
+    """Read a float ONNX file; external data beside it comes along.
+
+    Raises:
+        InputError: there is no such file, it is no valid ONNX, or quantized already.
+        UnsupportedOperatorError: it loops, branches, or suppresses boxes by itself.
+    """
+    proto = _parsed(path)
+    try:
+        model = ir.from_proto(proto)
+        # An absolute folder: where onnx-ir is told none, external data may lie anywhere.
+        ir.external_data.set_base_dir(model.graph, os.path.abspath(path.parent))
+        _check(model, path)
+        _load_weights(model, path)
+    except DetqError:
+        raise
+    except Exception as error:  # the classes depend on what is damaged
+        raise damaged(path, error) from error
+    return model
+
+
+def damaged(path: Path, error: Exception) -> InputError:
+    """What a library found wrong with a file, in its own first words."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    reason = (lines[0] if lines else type(error).__name__)[:200]
+    return InputError(f"is no valid ONNX: {reason}", where=str(path), hint="export it again")
+
+
+def _parsed(path: Path) -> onnx.ModelProto:
+    if not path.is_file():
+        raise InputError("no such file", where=str(path), hint="give the path of an ONNX file")
+    if path.stat().st_size > LARGEST:
+        raise InputError("is larger than 2 GB", where=str(path), hint="keep weights outside")
+    try:
+        # The format is not guessed from the name, and no other file is opened yet.
+        proto = onnx.load(path, format="protobuf", load_external_data=False)
+        onnx.checker.check_model(str(path))
+    except Exception as error:  # protobuf raises a class of its own per backend
+        raise damaged(path, error) from error
+    return proto
+
+
+def _check(model: ir.Model, path: Path) -> None:
+    version = model.opset_imports.get("", 0)
+    if version < OLDEST_OPSET:
+        raise InputError(
+            f"is of opset {version}",
+            where=str(path),
+            hint=f"export it again with opset {OLDEST_OPSET} or later",
+        )
+    for node in _all_nodes(model):
+        if _is_one_of(node, _QUANTIZED):
+            raise InputError(
+                f"is quantized already ({node.op_type} {node.name})".replace(" )", ")"),
+                where=str(path),
+                hint="give the float model that it was made from",
+            )
+        if _is_one_of(node, _SUPPRESSION):
+            raise UnsupportedOperatorError(
+                f"{node.op_type} suppresses boxes inside the graph",
+                where=f"{path} {node.name}".strip(),
+                hint="export it without NMS",
+            )
+        if _is_one_of(node, _CONTROL):
+            raise UnsupportedOperatorError(
+                f"{node.op_type} runs a graph inside the graph",
+                where=f"{path} {node.name}".strip(),
+                hint="export it with another opset, or simplify it",
+            )
+
+
+def _all_nodes(model: ir.Model) -> Iterator[ir.Node]:
+    yield from ir.traversal.RecursiveGraphIterator(model.graph)
+    for function in model.functions.values():
+        yield from ir.traversal.RecursiveGraphIterator(function)
+
+
+def _is_one_of(node: ir.Node, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(node.op_type, pattern) for pattern in patterns)
+
+
+def _load_weights(model: ir.Model, path: Path) -> None:
+    """Every initializer as a plain array: what is damaged shows here, not later."""
+    stored = [value for value in model.graph.initializers.values() if value.const_value is not None]
+    total = sum(value.const_value.nbytes for value in stored if value.const_value is not None)
+    if total > LARGEST:
+        raise InputError("has more than 2 GB of weights", where=str(path))
+    for value in stored:
+        assert value.const_value is not None
+        array = value.const_value.numpy().copy()
+        value.const_value = ir.tensor(array, name=value.name)
+        value.shape, value.dtype = ir.Shape(array.shape), value.const_value.dtype

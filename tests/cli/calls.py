@@ -1,0 +1,43 @@
+"""The command line as a user meets it: what came out, and what was left behind."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Called:
+    """One call of ``detq``."""
+
+    code: int
+    out: str
+    err: str
+
+    def done(self) -> "Called":
+        assert self.code == 0, self.err
+        return self
+
+    def refused(self, *texts: str) -> str:
+        """The user's mistake, told in one line that holds all of ``texts``."""
+        last = self.err.splitlines()[-1]
+        assert self.code == 2, self
+        assert self.out == ""
+        assert last.startswith("detq: ")
+        # Above it may stand the steps that were done until then.
+        assert all(line.startswith("[") for line in self.err.splitlines()[:-1]), self.err
+        assert "Traceback" not in self.err
+        for text in texts:
+            assert text in last, last
+        return last
+
+
+Detq = Callable[..., Called]
+
+
+def tree(folder: Path) -> dict[str, str]:
+    """Every file below a folder, with the hash of its content."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {
+        path.relative_to(folder).as_posix(): sha256(path.read_bytes()).hexdigest() for path in files
+    }

@@ -1,0 +1,63 @@
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from detq.cli.app import main
+from tests.cli.calls import Called, Detq
+from tests.tiny_dataset import TinyDataset, tiny_dataset
+
+SIZE = "64x96"
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """A trained checkpoint, pictures, and what ``detq quantize`` made of them."""
+
+    checkpoint: Path
+    data: TinyDataset
+    models: Path
+
+    def model(self, name: str) -> Path:
+        return self.models / f"{name}.onnx"
+
+
+@pytest.fixture
+def detq(capfd: pytest.CaptureFixture[str]) -> Detq:
+    def call(*words: object) -> Called:
+        capfd.readouterr()
+        code = main([str(word) for word in words])
+        out, err = capfd.readouterr()
+        return Called(code, out, err)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> TinyDataset:
+    return tiny_dataset(tmp_path_factory.mktemp("pictures"))
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("torch", reason="a checkpoint is made with torch")
+    from tests.tiny_checkpoint import tiny_checkpoint
+
+    return tiny_checkpoint(tmp_path_factory.mktemp("checkpoint") / "best_ckpt.pt")
+
+
+@pytest.fixture(scope="session")
+def tiny(checkpoint: Path, pictures: TinyDataset, tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+    models = tmp_path_factory.mktemp("models") / "int8"
+    options = ["--size", SIZE, "--count", "8", "--output", str(models), "--quiet"]
+    targets = ["--target", "onnxruntime", "--target", "openvino"]
+    words = ["quantize", str(checkpoint), "--data", str(pictures.train), *options, *targets]
+    assert main(words) == 0
+    return Tiny(checkpoint, pictures, models)
+
+
+@pytest.fixture
+def from_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A new current folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

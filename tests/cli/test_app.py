@@ -1,0 +1,101 @@
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from detq import __version__
+from detq.cli.app import COMMANDS
+from detq.cli.arguments import Backend, TargetName
+from detq_deploy.backends import BACKENDS
+from detq_deploy.targets import TARGETS
+from tests.cli.calls import Detq
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "detq", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_help_comes_at_once() -> None:
+    def seconds() -> float:
+        start = time.perf_counter()
+        assert run("--help").returncode == 0
+        return time.perf_counter() - start
+
+    assert min(seconds() for _ in range(3)) < 0.4
+
+
+def test_help_lists_every_command_in_the_order_of_work(detq: Detq) -> None:
+    text = detq("--help").done().out
+    places = [text.index(f"│ {name} ") for name in COMMANDS]
+    assert places == sorted(places)
+    for line in COMMANDS.values():
+        assert line in text
+    assert detq().out == text
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command_says_what_it_does_and_shows_a_call(detq: Detq, command: str) -> None:
+    called = detq(command, "--help").done()
+    assert called.out.startswith(f"Usage: detq {command} ")
+    assert f"Example: detq {command}" in called.out
+    assert "--json" in called.out
+    assert "Traceback" not in called.err
+    assert "(640, 640)" not in called.out
+    assert "[default: False]" not in called.out
+
+
+def test_the_choices_are_those_there_are() -> None:
+    assert get_args(Backend) == tuple(BACKENDS)
+    assert get_args(TargetName) == tuple(TARGETS)
+
+
+def test_version(detq: Detq) -> None:
+    assert detq("--version").done().out.strip() == __version__
+
+
+@pytest.mark.parametrize(
+    ("words", "texts"),
+    [
+        (["quantise"], ['"quantise"', 'Did you mean "quantize"?', "see detq --help"]),
+        (["eval"], ["MODEL", "see detq eval --help"]),
+        (["eval", "a.onnx", "--data", "b", "--bakend", "x"], ["--bakend", "--backend?"]),
+        (["eval", "a.onnx", "--data", "b", "--backend", "ort"], ['"ort"', '"onnxruntime"']),
+        (["quantize", "a", "--data", "b", "--output", "c", "--target", "trt"], ['"openvino"']),
+        (["export", "a", "--output", "b", "--size", "64q"], ["--size", "'64q'", "384x640"]),
+        (["export", "a", "--output", "b", "--size", "8"], ["--size", "32 or more"]),
+        (["export", "a", "--output", "b", "--batch", "0"], ["--batch", ">= 1"]),
+        (["quantize", "a", "--data", "b", "--output", "c", "--count", "0"], ["--count", ">= 1"]),
+        (["quantize", "a", "--data", "b", "--output", "c", "--seed", "-1"], ["--seed", ">= 0"]),
+        (["run", "a", "--output", "c", "--count", "0"], ["--count", ">= 1"]),
+        (["eval", "a", "--data", "b", "--confidence", "2"], ["--confidence", "< 1"]),
+        (["eval", "a", "--data", "b", "--iou", "0"], ["--iou", "> 0"]),
+        (["eval", "a", "--data", "b", "--shrink", "-3"], ["--shrink", ">= 0"]),
+        (["eval", "a", "--data", "b", "--max-detections", "0"], ["--max-detections", ">= 1"]),
+        (["eval", "a", "--data", "b", "--threads", "0"], ["--threads", ">= 1"]),
+        (["predict", "a", "b", "--output", "c", "--confidence", "1"], ["--confidence", "< 1"]),
+        (["bench", "a", "--rounds", "0"], ["--rounds", ">= 1"]),
+        (["bench", "a", "--threads", "0"], ["--threads", ">= 1"]),
+        (["bench", "a", "--batch", "0"], ["--batch", ">= 1"]),
+        (["bench"], ["no model to time", "give one or more ONNX files"]),
+        (["compare", "--data", "b"], ["no model to compare", "give one or more ONNX files"]),
+        (["compare", "a", "--data", "b", "--count", "0"], ["--count", ">= 1"]),
+    ],
+    ids=lambda value: " ".join(value[:1] + value[-2:]) if isinstance(value, list) else "",
+)
+def test_a_wrong_word_is_named_with_its_remedy(
+    detq: Detq, from_folder: Path, words: list[str], texts: list[str]
+) -> None:
+    detq(*words).refused(*texts)
+    assert list(from_folder.iterdir()) == []
+
+
+def test_a_reader_that_leaves_is_no_error() -> None:
+    words = [sys.executable, "-m", "detq", "quantize", "--help"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""

@@ -1,0 +1,220 @@
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+pytest.importorskip("torch", reason="the steps run the network in torch")
+
+from detq.dialects import write_float
+from detq.errors import DatasetError, InputError, RecipeError
+from detq.model import FloatModel
+from detq.pipeline import Outcome, Tools, run
+from detq.pipeline.measure import evaluations
+from detq.recipe import Bench, Calibration, Evaluation, Recipe, recipe_as_json
+from detq.run_dir import RunDir
+from detq.target import PLAIN, Target
+from tests.tiny_dataset import SIZE, TinyDataset, tiny_dataset
+from tests.zoo import tiny_detector
+
+CPU = Target("onnxruntime", unsigned_activations=True)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> TinyDataset:
+    return tiny_dataset(tmp_path_factory.mktemp("pictures"))
+
+
+@pytest.fixture
+def recipe(pictures: TinyDataset, tmp_path: Path) -> Recipe:
+    checkpoint = tmp_path / "x.pt"
+    checkpoint.write_bytes(b"the zoo's")
+    return Recipe(
+        checkpoint=checkpoint,
+        size=SIZE,
+        calibration=Calibration(data=pictures.train, count=3),
+        targets=("plain", "onnxruntime"),
+        evaluation=Evaluation(data=pictures.coco, backends=("torch", "onnxruntime")),
+        bench=Bench(backend="onnxruntime"),
+    )
+
+
+class Around:
+    """What lies above the pipeline: a network of the zoo, and figures without an engine."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.notes: list[str] = []
+        self.engine = "1.0"
+        self.evaluated: list[tuple[str, str]] = []
+        self.timed: list[list[str]] = []
+
+    def __call__(self, recipe: Recipe) -> Outcome:
+        tools = Tools(
+            read_source=lambda path, size: tiny_detector(size=size),
+            target_named={"plain": PLAIN, "onnxruntime": CPU}.__getitem__,
+            engine_here=lambda name: f"{name} {self.engine}" if name != "plain" else name,
+            truth_files=lambda options: [options.data],
+            read_truth=self._truth,
+            evaluate=self._evaluate,
+            bench=self._bench,
+            note=self.notes.append,
+            progress=self._progress,
+        )
+        with RunDir(self.folder) as folder:
+            return run(recipe, folder, tools)
+
+    def _truth(self, options: Evaluation, names: Sequence[str]) -> Mapping[str, Any]:
+        return {"matched_by": "name", "classes": list(enumerate(names))}
+
+    def _evaluate(
+        self, file: Path, backend: str, options: Evaluation, boxes: Path
+    ) -> Mapping[str, Any]:
+        assert file.is_file()
+        self.evaluated.append((file.name, backend))
+        boxes.write_text("[]")
+        return {"AP": 0.5, "skipped": []}
+
+    def _bench(self, files: Mapping[str, Path], options: Bench) -> Mapping[str, Any]:
+        self.timed.append(list(files))
+        return {"timings": {}}
+
+    @contextmanager
+    def _progress(self, text: str, total: int) -> Iterator[Callable[[int], None]]:
+        yield lambda done: None
+
+
+@pytest.fixture
+def around(tmp_path: Path) -> Around:
+    return Around(tmp_path / "run")
+
+
+def redone(outcome: Outcome) -> list[str]:
+    return [step.name for step in outcome.steps if not step.reused]
+
+
+STEPS = ["float", "truth", "calibrate", "channel_wise", "quantize.plain", "quantize.onnxruntime",
+         "evaluate.float.torch", "evaluate.plain.torch", "evaluate.float.onnxruntime",
+         "evaluate.onnxruntime.onnxruntime", "bench"]  # fmt: skip
+
+
+def test_every_step_in_its_order_with_what_it_is_about(around: Around, recipe: Recipe) -> None:
+    assert redone(around(recipe)) == STEPS
+    places = [note.split(": ")[0] for note in around.notes]
+    assert places == [f"[{n}/{len(STEPS)}] {step}" for n, step in enumerate(STEPS, 1)]
+    assert around.notes[2] == "[3/11] calibrate: look at 3 images"
+    assert around.evaluated == [
+        ("float.onnx", "torch"), ("model.plain.onnx", "torch"),
+        ("float.onnx", "onnxruntime"), ("model.onnxruntime.onnx", "onnxruntime"),
+    ]  # fmt: skip
+    assert around.timed == [["float", "onnxruntime"]]
+
+
+def test_figures_are_what_the_folder_holds(around: Around, recipe: Recipe) -> None:
+    outcome = around(recipe)
+    kept = msgspec.json.decode((around.folder / "metrics.json").read_bytes())
+    assert kept == msgspec.to_builtins(outcome.figures)
+    assert kept["files"] == {
+        "float": "float.onnx", "plain": "model.plain.onnx", "onnxruntime": "model.onnxruntime.onnx",
+    }  # fmt: skip
+    assert set(kept["layers"]) == {"plain", "onnxruntime"}
+    assert all((around.folder / file).is_file() for file in kept["files"].values())
+    manifest = msgspec.json.decode((around.folder / "manifest.json").read_bytes())
+    assert manifest["recipe"] == msgspec.json.decode(recipe_as_json(recipe))
+
+
+def test_sections_that_are_left_out_are_no_steps(around: Around, recipe: Recipe) -> None:
+    bare = msgspec.structs.replace(recipe, evaluation=None, bench=None, channel_wise=None)
+    outcome = around(bare)
+    assert redone(outcome) == ["float", "calibrate", "quantize.plain", "quantize.onnxruntime"]
+    assert outcome.figures["accuracy"] == {} == outcome.figures["speed"]
+    assert around.notes[-1].startswith("[4/4] ")
+
+
+def test_another_engine_redoes_what_was_tried_and_measured_on_it(
+    around: Around, recipe: Recipe
+) -> None:
+    around(recipe)
+    around.engine = "1.1"
+    assert redone(around(recipe)) == STEPS[5:]
+
+
+def test_twice_the_same_target_is_one(around: Around, recipe: Recipe) -> None:
+    twice = msgspec.structs.replace(recipe, targets=("plain", "onnxruntime", "plain"))
+    assert redone(around(twice)) == STEPS
+
+
+@pytest.mark.parametrize(
+    ("targets", "backends", "pairs"),
+    [
+        (["plain"], ["torch"], [("float", "torch"), ("plain", "torch")]),
+        (["plain"], ["openvino"], [("float", "openvino")]),
+        (["openvino"], ["openvino", "torch", "openvino"],
+         [("float", "openvino"), ("openvino", "openvino"), ("float", "torch")]),
+    ],
+)  # fmt: skip
+def test_which_files_are_scored_where(
+    recipe: Recipe, targets: list[str], backends: list[str], pairs: list[tuple[str, str]]
+) -> None:
+    assert recipe.evaluation is not None
+    evaluation = msgspec.structs.replace(recipe.evaluation, backends=tuple(backends))
+    changed = msgspec.structs.replace(recipe, targets=tuple(targets), evaluation=evaluation)
+    assert evaluations(changed) == pairs
+    assert evaluations(msgspec.structs.replace(recipe, evaluation=None)) == []
+
+
+def test_a_wrong_truth_stops_before_the_images_are_looked_at(
+    around: Around, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(options: Evaluation, names: Sequence[str]) -> Mapping[str, Any]:
+        assert list(names) == ["a", "b", "c"]
+        raise DatasetError("has 5 classes, the model 3")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(around, "_truth", refuse)
+        with pytest.raises(DatasetError, match="has 5 classes"):
+            around(recipe)
+    assert not (around.folder / "stats.npz").exists()
+    assert redone(around(recipe)) == STEPS[1:]
+
+
+def test_a_wrong_pattern_stops_before_the_images_are_looked_at(
+    around: Around, recipe: Recipe
+) -> None:
+    wrong = msgspec.structs.replace(recipe, float_layers={"nothing*": "a slip"})
+    with pytest.raises(RecipeError, match=r"pattern 'nothing\*' matches no layer"):
+        around(wrong)
+    assert not (around.folder / "stats.npz").exists()
+    around(recipe)
+    with pytest.raises(RecipeError, match=r"pattern 'nothing\*' matches no layer"):
+        around(wrong)
+
+
+def test_figures_of_an_earlier_run_do_not_outlive_a_change(
+    around: Around, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*given: object) -> Mapping[str, Any]:
+        raise InputError("no engine")
+
+    around(recipe)
+    monkeypatch.setattr(around, "_bench", fail)
+    changed = msgspec.structs.replace(recipe, bench=Bench(backend="onnxruntime", rounds=2))
+    with pytest.raises(InputError):
+        around(changed)
+    assert not (around.folder / "metrics.json").exists()
+    assert (around.folder / "speed.json").exists()  # whole, and not of this run
+
+
+def test_the_float_file_is_the_merged_network(around: Around, recipe: Recipe) -> None:
+    from detq.graph.files import load_model
+    from detq.transforms import transform
+
+    around(recipe)
+    source = tiny_detector(size=SIZE)
+    wanted: FloatModel = transform(source, recipe.transforms)
+    found = load_model(around.folder / "float.onnx")
+    assert [n.name for n in found.graph] == [n.name for n in write_float(wanted).graph]
+    apart = load_model(around.folder / "source.onnx")
+    assert [n.name for n in apart.graph] == [n.name for n in source.graph.graph]
