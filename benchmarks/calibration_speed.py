@@ -11,7 +11,6 @@ own, for ``count`` images and for four times as many.
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -35,6 +34,7 @@ from detq.stats import CalibrationStats
 from detq.target import PLAIN
 from detq.transforms import DEFAULT, transform
 from detq_deploy.cpu import cpu_features
+from detq_deploy.peak_memory import peak_rss_mib
 from yolov6_adapter import read_checkpoint, source_from_checkpoint
 
 METHODS = (MinMax(), Percentile(), Mse(), Entropy(), Kl())
@@ -102,7 +102,7 @@ def speed(arguments: argparse.Namespace) -> dict[str, object]:
 
 
 def peak_memory(arguments: argparse.Namespace) -> float:
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_rss_mib()
     model = read_model(arguments)
     placement = place(model, PLAIN)
     values = {point.value for point in placement.points}
@@ -110,8 +110,7 @@ def peak_memory(arguments: argparse.Namespace) -> float:
     stats = CalibrationStats(collect(model, values, feeds), ())
     for method in METHODS:
         choose_ranges(stats, placement, estimator_from(method))
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return (after - before) / 1024
+    return round(peak_rss_mib() - before, 1)
 
 
 def read_model(arguments: argparse.Namespace) -> FloatModel:

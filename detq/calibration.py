@@ -69,8 +69,16 @@ def observe_images(
     """
     from detq.observe import collect
 
-    reader = _Reader(model.detector, options)
-    tensors = collect(model, values, reader.batches(refs), lambda _: on_step(reader.seen))
+    reader = _Reader(model.detector, options, model.batch)
+    done = 0
+
+    def count(images: int) -> None:
+        nonlocal done
+        done = min(done + images, len(refs))
+        on_step(done)
+
+    tensors = collect(model, values, reader.batches(refs), count)
+    on_step(len(refs))  # with those that were left out
     images = CalibrationImages(options.seed, tuple(reader.used), tuple(reader.skipped))
     return CalibrationStats(tensors, tuple(image.sha256 for image in images.used)), images
 
@@ -78,24 +86,23 @@ def observe_images(
 class _Reader:
     """Images as batches; what cannot be read is skipped, counted and named."""
 
-    def __init__(self, detector: Detector, options: Calibration) -> None:
+    def __init__(self, detector: Detector, options: Calibration, fixed: int | None) -> None:
         self._detector, self._options = detector, options
+        self._fixed, self._batch = fixed, fixed or options.batch
         self.used: list[UsedImage] = []
         self.skipped: list[tuple[str, str]] = []
-
-    @property
-    def seen(self) -> int:
-        return len(self.used) + len(self.skipped)
 
     def batches(self, refs: Sequence[ImageRef]) -> Iterator[NDArray[np.float32]]:
         waiting: list[NDArray[np.uint8]] = []
         for ref in refs:
             waiting += self._read(ref)
-            if len(waiting) == self._options.batch:
+            if len(waiting) == self._batch:
                 yield network_input(waiting, self._detector.preprocessing)
                 waiting = []
         if waiting:
-            yield network_input(waiting, self._detector.preprocessing)
+            # A network for a fixed batch sees the last image again.
+            again = [waiting[-1]] * ((self._fixed or 0) - len(waiting))
+            yield network_input([*waiting, *again], self._detector.preprocessing)
         if not self.used:
             raise CalibrationError(
                 f"none of {len(refs)} images can be read",

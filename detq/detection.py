@@ -77,7 +77,7 @@ class Detections:
 
 
 def rows_of_output(
-    output: NDArray[Any], detector: Detector, where: str = ""
+    output: NDArray[Any], detector: Detector, batch: int, where: str = ""
 ) -> NDArray[np.float32]:
     """The first output of a detector as rows float32 [B, L, 5 + nc], contiguous.
 
@@ -85,16 +85,19 @@ def rows_of_output(
         output: [B, L, columns] or [B, columns, L], as ``detector`` says; without an
             objectness, which is 1 then, a row has one column less.
         detector: the contract of the file.
+        batch: number of images that went in.
         where: what gave the output, for the error.
 
     Raises:
         ModelError: the output is of another form.
     """
     whole = BOX + 1 + len(detector.names)
-    rows = output.swapaxes(1, 2) if detector.layout == "channels" and output.ndim == 3 else output
-    if rows.ndim != 3 or rows.shape[2] not in (whole, whole - 1):
+    turned = detector.layout == "channels"
+    rows = output.swapaxes(1, 2) if turned and output.ndim == 3 else output
+    if rows.ndim != 3 or len(rows) != batch or rows.shape[2] not in (whole, whole - 1):
+        promised = f"[{batch}, {whole}, boxes]" if turned else f"[{batch}, boxes, {whole}]"
         raise ModelError(
-            f"gives {list(output.shape)} where [B, boxes, {whole}] is promised",
+            f"gives {list(output.shape)} where {promised} is promised",
             where=where,
             hint="rows are a box, objectness and one score per class",
         )

@@ -1,9 +1,9 @@
 """Counts of values in bins that fit together: exact, and the same in any order and grouping.
 
-A histogram covers −2^k … 2^k, where 2^k is the smallest power of two above every magnitude
+A histogram covers -2^k … 2^k, where 2^k is the smallest power of two above every magnitude
 seen. Each side has :data:`BINS` bins of equal width 2^k / BINS, so between half of them and
 all are used, and a bin is 1/2048 to 1/4096 of the largest magnitude. Bin i of the positive
-side holds width·i ≤ x < width·(i + 1), bin i of the negative side the same of −x; zeros are
+side holds width·i ≤ x < width·(i + 1), bin i of the negative side the same of -x; zeros are
 counted apart. A larger value doubles the range, and neighbours become one bin: the bins of
 the larger range are exactly pairs of the smaller one's, therefore nothing but the values
 decides the counts.
@@ -79,25 +79,25 @@ def add(a: Histogram, b: Histogram) -> Histogram:
     """The values of both."""
     exponent = max(a.exponent, b.exponent)
     a, b = _widened(a, exponent), _widened(b, exponent)
-    return Histogram(
-        exponent, a.positive + b.positive, a.negative + b.negative, a.zeros + b.zeros
-    )
+    return Histogram(exponent, a.positive + b.positive, a.negative + b.negative, a.zeros + b.zeros)
 
 
 def _counts(magnitudes: NDArray[np.float32], exponent: int, count: int) -> NDArray[np.int64]:
     """Counts of the ``count`` magnitudes that are not zero."""
     if not count:
         return np.zeros(BINS, np.int64)
-    scale = 2.0 ** (BINS_EXPONENT - exponent)
+    size = magnitudes.size
+    codes = np.empty(size + size % 2, np.uint16)
     # A power of two moves no bit; float32 has none as large as the least magnitudes need.
-    exact = magnitudes.astype(np.float64) if exponent < -100 else magnitudes
-    codes = (exact * scale).astype(np.uint16).reshape(1, -1)
+    exact = np.float64 if exponent < -100 else np.float32
+    scale = 2.0 ** (BINS_EXPONENT - exponent)
+    np.multiply(magnitudes.reshape(-1), scale, out=codes[:size], dtype=exact, casting="unsafe")
     # Neighbours are often equal, and a counter has to be written before it is read again:
-    # every other value has counters of its own.
-    codes[:, 1::2] += BINS
-    found = cv2.calcHist([codes], [0], None, [2 * BINS], [0.0, 2.0 * BINS])
-    counts = found.reshape(2, BINS).astype(np.int64).sum(axis=0)
-    counts[0] -= magnitudes.size - count
+    # one of each pair has counters of its own.
+    codes.view(np.uint32)[:] += BINS << 16
+    found = cv2.calcHist([codes[None, :size]], [0], None, [2 * BINS], [0.0, 2.0 * BINS])
+    counts: NDArray[np.int64] = found.reshape(2, BINS).astype(np.int64).sum(axis=0)
+    counts[0] -= size - count
     return counts
 
 

@@ -58,6 +58,13 @@ class FloatModel:
             for name, nodes in members.items()
         )
 
+    @property
+    def batch(self) -> int | None:
+        """The fixed batch size, or None where any is taken."""
+        images = self.graph.graph.inputs[0].shape
+        batch = None if images is None else images[0]
+        return batch if isinstance(batch, int) else None
+
     @cached_property
     def stages(self) -> tuple[str, ...]:
         """Names of the stages in the order of the graph."""

@@ -13,6 +13,7 @@ from detq.model import FloatModel
 from detq.numerics import Grid, scale_from_range
 from detq.numerics import quantize as round_and_clip
 from detq.plan import Layer, Placement, QuantPoint
+from detq.ranges.weights import WeightRange, largest_weights, scale_for
 from detq.stats import Range
 
 SCALE, ZERO_POINT = "scale", "zero_point"
@@ -34,7 +35,10 @@ class QuantizedModel:
 
 
 def quantize(
-    model: FloatModel, placement: Placement, ranges: Mapping[str, Range]
+    model: FloatModel,
+    placement: Placement,
+    ranges: Mapping[str, Range],
+    weight_range: WeightRange = largest_weights,
 ) -> QuantizedModel:
     """Round the weights, put Q/DQ at every point.
 
@@ -42,6 +46,7 @@ def quantize(
         model: the float network that ``placement`` was made for.
         placement: from ``place``.
         ranges: tie group name → range of its tensors.
+        weight_range: how the range of weights follows from them.
     """
     copy = model.graph.clone()
     graph = copy.graph
@@ -53,7 +58,7 @@ def quantize(
             _insert_pair(graph, point, values[point.value], nodes, scale)
     for layer in placement.layers:
         if layer.int8:
-            _round_weights(graph, nodes[layer.node], layer)
+            _round_weights(graph, nodes[layer.node], layer, weight_range)
     return QuantizedModel(copy, placement, model.detector)
 
 
@@ -115,27 +120,40 @@ def _insert_pair(
     q = _node("QuantizeLinear", f"{point.value}.quantize", value, scale, integer)
     dq = _node("DequantizeLinear", f"{point.value}.dequantize", q.outputs[0], scale)
     producer = value.producer()
+    pair = [q, dq] if point.grid.bits == 8 else [q, dq, _saturate(graph, point, dq, scale[0])]
     if producer is None:
-        graph.insert_before(graph[0], [q, dq])
+        graph.insert_before(graph[0], pair)
     else:
-        graph.insert_after(producer, [q, dq])
+        graph.insert_after(producer, pair)
     for name in point.consumers:
         reader = nodes[name]
         for index, x in enumerate(reader.inputs):
             if x is value:
-                reader.replace_input_with(index, dq.outputs[0])
+                reader.replace_input_with(index, pair[-1].outputs[0])
 
 
-def _round_weights(graph: ir.Graph, node: ir.Node, layer: Layer) -> None:
+def _saturate(graph: ir.Graph, point: QuantPoint, dq: ir.Node, scale: ir.Value) -> ir.Node:
+    """Clip to the integers of a grid that is narrower than the type they are stored in."""
+    if scale.const_value is None:
+        raise AssertionError(f"scale of {point.value} is computed")
+    step = scale.const_value.numpy()
+    name = f"{point.value}.saturate"
+    ends = (("lowest", point.grid.lowest), ("highest", point.grid.highest))
+    low, high = (
+        _initializer(graph, f"{name}.{end}", np.asarray(step * np.float32(integer)))
+        for end, integer in ends
+    )
+    return _node("Clip", name, dq.outputs[0], (low, high))
+
+
+def _round_weights(graph: ir.Graph, node: ir.Node, layer: Layer, weight_range: WeightRange) -> None:
     stored = node.inputs[1]
     if stored is None or stored.const_value is None:
         raise AssertionError(f"weights of {node.name} are not stored")
     weights = stored.const_value.numpy()
-    others = tuple(i for i in range(weights.ndim) if i != layer.axis)
     # float32 scales and float32 weights: what a consumer with Q on float weights computes too.
-    scale = scale_from_range(np.abs(weights).max(axis=others if layer.axis is not None else None),
-                             layer.weights)  # fmt: skip
-    wide = scale if layer.axis is None else np.expand_dims(scale, others)
+    scale = scale_from_range(weight_range(weights, layer.axis, layer.weights), layer.weights)
+    wide = scale_for(weights, scale, layer.axis)
     integers = round_and_clip(weights, wide, layer.weights).astype(np.int8)
     name = str(stored.name)
     if len(stored.uses()) == 1:

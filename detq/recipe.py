@@ -18,8 +18,11 @@ from msgspec import Meta, Struct
 from detq import strict_yaml
 from detq.errors import RecipeError
 
+_EXAMPLES = "see configs/ for examples"
+
 Number = Annotated[int, Meta(ge=1)]
 Pixels = Annotated[int, Meta(ge=0)]
+Bits = Annotated[int, Meta(ge=4, le=8)]
 Percent = Annotated[float, Meta(gt=0, le=100)]
 Side = Annotated[int, Meta(ge=32)]
 Text = Annotated[str, Meta(min_length=1)]
@@ -184,16 +187,35 @@ class Bench(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     threads: Number | None = None
 
 
+class Weights(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How weights are rounded.
+
+    Attributes:
+        method: ``minmax`` clips none; ``mse`` takes the range with the least squared error.
+        bits: fewer than 8 are simulated, for ``targets: [plain]`` alone.
+        per_tensor: one scale for all weights of a layer, not one per output channel.
+    """
+
+    method: Literal["minmax", "mse"] = "minmax"
+    bits: Bits = 8
+    per_tensor: bool = False
+
+
 class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """From a checkpoint to quantized models with their figures.
 
     Attributes:
-        checkpoint: the trained weights, ``.pt``.
+        checkpoint: the trained weights: ``.pt``, or a float ``.onnx``.
         size: height and width of the network's input in pixels; one number for a square.
+        layout: of an ONNX file's output: ``rows`` are [B, boxes, columns], ``channels``
+            [B, columns, boxes]; null recognises it.
+        names: class names of an ONNX file; null takes those it says.
         calibration: the images to observe.
         transforms: what is done to the float graph, in this order.
         channel_wise: even out the channels before ranges are chosen; null leaves them.
         range: how the range of a tensor follows from what was observed.
+        activation_bits: fewer than 8 are simulated, for ``targets: [plain]`` alone.
+        weights: how they are rounded.
         float_layers: pattern of layer names (as in a shell) to the reason why they stay float.
         targets: consumers to write a file for.
         batch: fixed batch size of the files; null leaves it open.
@@ -203,10 +225,14 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     checkpoint: Path
     size: tuple[Side, Side]
+    layout: Literal["rows", "channels"] | None = None
+    names: Names | None = None
     calibration: Calibration
     transforms: tuple[TransformName, ...] = ("reparameterize", "fold_bn")
     channel_wise: ChannelWise | None = ChannelWise()
     range: RangeMethod = MinMax()
+    activation_bits: Bits = 8
+    weights: Weights = Weights()
     float_layers: dict[Text, Text] = {}
     targets: Names = ("plain", "onnxruntime", "openvino")
     batch: Number | None = None
@@ -217,6 +243,8 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         for section in (self.calibration, self.evaluation):
             if section is not None and section.shrink >= max(self.size):
                 raise ValueError("`shrink` leaves nothing of `size`")
+        if min(self.activation_bits, self.weights.bits) < 8 and self.targets != ("plain",):
+            raise ValueError("fewer than 8 bits are simulated, for `targets: [plain]` alone")
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -232,9 +260,13 @@ def read_recipe(path: Path) -> Recipe:
             f"cannot be read: {error.strerror}", where=str(path), hint="give a YAML file"
         ) from error
     except ValueError as error:
-        raise RecipeError(f"is not YAML: {error}", where=str(path)) from error
+        raise RecipeError(f"is not YAML: {error}", where=str(path), hint=_EXAMPLES) from error
     if not isinstance(raw, dict):
-        raise RecipeError("is not a mapping of keys to values", where=str(path))
+        raise RecipeError(
+            "is not a mapping of keys to values",
+            where=str(path),
+            hint=_EXAMPLES,
+        )
     if type(raw.get("size")) is int:
         raw["size"] = [raw["size"]] * 2
     return _recipe_from(raw, Path, str(path))
@@ -297,7 +329,7 @@ def _absolute(text: str, folder: Path) -> Path:
 
 def _refuse(what: str, place: str, where: str) -> NoReturn:
     wrong = re.search(r"unknown field `(.+)`|[Ii]nvalid (?:enum )?value '(.+)'", what)
-    hint = _suggestion(wrong[1] or wrong[2], _words_at(place)) if wrong else ""
+    hint = _suggestion(wrong[1] or wrong[2], _words_at(place)) if wrong else _EXAMPLES
     raise RecipeError(what, where=f"{where}: {place}", hint=hint)
 
 

@@ -140,18 +140,23 @@ def merge(a: TensorStats, b: TensorStats) -> TensorStats:
     )
 
 
+def side_by_side(parts: Sequence[TensorStats]) -> TensorStats:
+    """Tensors of the same images joined along their channels."""
+    return TensorStats(
+        minimum=float(np.min([part.minimum for part in parts])),  # min() may lose a NaN
+        maximum=float(np.max([part.maximum for part in parts])),
+        channel_minimum=np.concatenate([part.channel_minimum for part in parts]),
+        channel_maximum=np.concatenate([part.channel_maximum for part in parts]),
+        count=sum(part.count for part in parts),
+        images=max(part.images for part in parts),
+        histogram=reduce(add, (part.histogram for part in parts)),
+    )
+
+
 def tied(members: Sequence[TensorStats]) -> TensorStats:
     """Tensors that share one scale, as if they were one; their channels are not kept apart."""
     nothing = np.empty(0, np.float32)
-    return TensorStats(
-        minimum=float(np.min([member.minimum for member in members])),  # min() may lose a NaN
-        maximum=float(np.max([member.maximum for member in members])),
-        channel_minimum=nothing,
-        channel_maximum=nothing,
-        count=sum(member.count for member in members),
-        images=max(member.images for member in members),
-        histogram=reduce(add, (member.histogram for member in members)),
-    )
+    return replace(side_by_side(members), channel_minimum=nothing, channel_maximum=nothing)
 
 
 def save_stats(stats: CalibrationStats, path: Path) -> None:

@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from onnx_adapter.read import read_onnx
+    from onnx_adapter.read import image_size, read_onnx
 
-__all__ = ["read_onnx"]
+__all__ = ["image_size", "read_onnx"]
 
 
 def __getattr__(name: str) -> Any:

@@ -4,16 +4,16 @@ A content is known where it does not depend on the pixels: weights, shapes, grid
 anchor points and what is computed from them.
 """
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import onnx
 import onnx_ir as ir
-from onnx.reference import ReferenceEvaluator
 
 from detq.errors import ModelError
+from detq.graph.reference import reference_function
+from onnx_adapter.fitting import fits, fits_before
+from onnx_adapter.known import Known, known_from_type, type_of_known
 from onnx_adapter.values import Array
 
 LARGEST_VALUE = 2**31  # numbers in a value of one image
@@ -31,28 +31,6 @@ FOLDED = (
     "Split", "Sqrt", "Squeeze", "Sub", "Sum", "Tanh", "Tile", "Transpose", "Unsqueeze", "Where",
     "Xor",
 )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What is known of a value.
-
-    Attributes:
-        dtype: element type, or None.
-        shape: None where not even the rank is known; None for a single size.
-        content: the numbers themselves, where they depend on no pixel.
-    """
-
-    dtype: ir.DataType | None = None
-    shape: tuple[int | None, ...] | None = None
-    content: Array | None = None
-
-    @property
-    def size(self) -> int | None:
-        """How many numbers."""
-        if self.shape is None or any(n is None for n in self.shape):
-            return None
-        return math.prod(n for n in self.shape if n is not None)
 
 
 def follow(graph: ir.Graph, images: ir.Value, batch: int) -> dict[ir.Value, Known]:
@@ -117,24 +95,24 @@ class _Follower:
             for value, x in zip(node.inputs, inputs, strict=True)
             if value is not None and x is not None
         }
+        if not fits_before(node):
+            raise _misfit(node)
         try:
             found = onnx.shape_inference.infer_node_outputs(
                 onnx.defs.get_schema(node.op_type, self._opset),
                 ir.to_proto(node),
-                {name: _type(x) for name, x in named.items()},
+                {name: type_of_known(x) for name, x in named.items()},
                 {name: _tensor(x.content) for name, x in named.items() if _is_small(x)},
                 opset_imports=self._imports,
             )
         except onnx.defs.SchemaError:
             return [Known() for _ in node.outputs]
         except Exception as error:
-            reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else "unknown"
-            raise ModelError(
-                f"{node.op_type} does not fit its inputs: {reason}",
-                where=str(node.name),
-                hint="the file is damaged, or not made for this image size",
-            ) from error
-        return [_of_type(found.get(str(value.name))) for value in node.outputs]
+            raise _misfit(node, str(error)) from error
+        outputs = [known_from_type(found.get(str(value.name))) for value in node.outputs]
+        if not fits(node, inputs, outputs):
+            raise _misfit(node)
+        return outputs
 
     def _contents(
         self, node: ir.Node, inputs: Sequence[Known | None], shaped: Sequence[Known]
@@ -162,49 +140,26 @@ class _Follower:
         return [np.array(x.shape[start:end], np.int64)]
 
     def _evaluated(self, node: ir.Node, contents: Sequence[Array | None]) -> list[Array] | None:
+        run = reference_function(node, self._opset)
         try:
-            with np.errstate(all="ignore"):
-                evaluator = ReferenceEvaluator(_alone(node, self._imports))
-                feeds = {
-                    str(value.name): content
-                    for value, content in zip(node.inputs, contents, strict=True)
-                    if value is not None
-                }
-                found = evaluator.run(None, feeds)
+            found = [] if run is None else [np.asarray(array) for array in run(contents)]
         except Exception:  # what it cannot do is left to the interpreter
             return None
-        return [np.asarray(array) for array in found]
+        return found if len(found) == len(node.outputs) else None
 
 
-def _alone(node: ir.Node, imports: Sequence[onnx.OperatorSetIdProto]) -> onnx.ModelProto:
-    names = dict.fromkeys(str(x.name) for x in node.inputs if x is not None)
-    graph = onnx.helper.make_graph(
-        [ir.to_proto(node)],
-        "node",
-        [onnx.helper.make_empty_tensor_value_info(name) for name in names],
-        [onnx.helper.make_empty_tensor_value_info(str(x.name)) for x in node.outputs],
+def _misfit(node: ir.Node, error: str = "") -> ModelError:
+    reason = error.strip().partition("\n")[0][:200]
+    return ModelError(
+        f"{node.op_type} does not fit its inputs" + (f": {reason}" if reason else ""),
+        where=str(node.name),
+        hint="the file is damaged, or not made for this image size",
     )
-    return onnx.helper.make_model(graph, opset_imports=imports)
 
 
 def _is_small(x: Known) -> bool:
     return x.content is not None and x.content.size <= _SMALL
 
 
-def _type(x: Known) -> onnx.TypeProto:
-    return onnx.helper.make_tensor_type_proto(int(x.dtype or 0), x.shape)
-
-
 def _tensor(content: Array | None) -> onnx.TensorProto:
     return onnx.numpy_helper.from_array(np.asarray(content))
-
-
-def _of_type(proto: onnx.TypeProto | None) -> Known:
-    if proto is None or not proto.HasField("tensor_type"):
-        return Known()
-    tensor = proto.tensor_type
-    dtype = ir.DataType(tensor.elem_type) if tensor.elem_type else None
-    if not tensor.HasField("shape"):
-        return Known(dtype)
-    dims = (d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim)
-    return Known(dtype, tuple(dims))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import onnx
 import onnx_ir as ir
+from onnx_ir.passes import common
 
 from detq.errors import DetqError, InputError, UnsupportedOperatorError
 
@@ -20,7 +21,7 @@ _SUPPRESSION = ("*NonMaxSuppression*", "*NMS*")
 
 
 def load_onnx(path: Path) -> ir.Model:
-    """Read a float ONNX file; external data beside it comes along.
+    """Read a float ONNX file; functions are inlined, constants and external data stored.
 
     Raises:
         InputError: there is no such file, it is no valid ONNX, or quantized already.
@@ -32,12 +33,26 @@ def load_onnx(path: Path) -> ir.Model:
         # An absolute folder: where onnx-ir is told none, external data may lie anywhere.
         ir.external_data.set_base_dir(model.graph, os.path.abspath(path.parent))
         _check(model, path)
+        # Functions and constants first: what they hold is weights too.
+        common.InlinePass()(model)
+        name_all(model)
+        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
         _load_weights(model, path)
     except DetqError:
         raise
     except Exception as error:  # the classes depend on what is damaged
         raise damaged(path, error) from error
     return model
+
+
+class _Operators(common.naming.SimpleNameGenerator):
+    def generate_node_name(self, node: ir.Node) -> str:
+        return node.name or node.op_type
+
+
+def name_all(model: ir.Model) -> None:
+    """Unique names for what has none, or one that is taken: nodes are called ``Conv_1``."""
+    common.NameFixPass(name_generator=_Operators())(model)
 
 
 def damaged(path: Path, error: Exception) -> InputError:
@@ -111,3 +126,7 @@ def _load_weights(model: ir.Model, path: Path) -> None:
         array = value.const_value.numpy().copy()
         value.const_value = ir.tensor(array, name=value.name)
         value.shape, value.dtype = ir.Shape(array.shape), value.const_value.dtype
+    for node in model.graph:
+        for attribute in node.attributes.values():
+            if attribute.type == ir.AttributeType.TENSOR:
+                attribute.as_tensor().numpy()

@@ -9,7 +9,7 @@ from onnx_adapter.blocks import WEIGHTED, Unit, find_blocks
 from onnx_adapter.decode import Decode
 from onnx_adapter.flow import Flow
 from onnx_adapter.names import Names, path_of, rename
-from onnx_adapter.stages import find_stages
+from onnx_adapter.stages import Place, find_stages, stage_name
 
 
 def name_and_mark(graph: ir.Graph, flow: Flow, decode: Decode, strides: Mapping[int, int]) -> None:
@@ -32,11 +32,20 @@ def name_and_mark(graph: ir.Graph, flow: Flow, decode: Decode, strides: Mapping[
     for node in graph:
         for key in (BLOCK, KIND, STAGE):
             node.metadata_props.pop(key, None)
-    for number, stage in find_stages(flow, decode, blocks, strides).items():
-        flow.nodes[number].metadata_props[STAGE] = stage
+    places = find_stages(flow, decode, blocks, strides)
+    for node, place in zip(flow.nodes, places, strict=True):
+        node.metadata_props[STAGE] = stage_name(place)
     for unit, name in zip(blocks, names, strict=True):
         for number in unit.nodes:
             flow.nodes[number].metadata_props.update({BLOCK: name, KIND: unit.kind})
+    _sort_by_stage(graph, dict(zip(flow.nodes, places, strict=True)))
+
+
+def _sort_by_stage(graph: ir.Graph, places: Mapping[ir.Node, Place]) -> None:
+    """Stages one after another, so that their order in the graph is the order of the data."""
+    nodes = sorted(graph, key=places.__getitem__)
+    graph.remove(nodes)
+    graph.extend(nodes)
 
 
 def _is_marked(graph: ir.Graph) -> bool:
@@ -55,7 +64,7 @@ def _block_names(blocks: Sequence[Unit], nodes: Sequence[ir.Node], paths: list[s
     names = Names(())
     found = []
     for count, unit in enumerate(blocks):
-        if all("." not in paths[node] for node in unit.nodes):
+        if all(paths[node] == nodes[node].op_type.lower() for node in unit.nodes):
             for node in unit.nodes:
                 paths[node] = f"block_{count}.{paths[node]}"
         weighted = [node for node in unit.nodes if nodes[node].op_type in WEIGHTED]

@@ -41,8 +41,9 @@ def path_of(node: ir.Node) -> str:
     operator = node.op_type.lower()
     weight = node.inputs[1] if node.op_type in _WEIGHTS and len(node.inputs) > 1 else None
     if weight is not None and weight.const_value is not None and len(weight.uses()) == 1:
-        if re.fullmatch(r"[\w.]+\.weight", str(weight.name)):
-            return _short(str(weight.name).removesuffix(".weight"))
+        path, _, part = str(weight.name).rpartition(".")
+        if part == "weight" and re.fullmatch(r"[\w.]+", path):
+            return _short(path)
     parts = _without_repeats(re.split(r"[/:]+", str(node.name or "").strip("/")))
     is_operator = onnx.defs.has(re.sub(r"_\d+$", "", parts[-1]))
     if is_operator and node.op_type in _WEIGHTS and len(parts) > 1:

@@ -6,9 +6,10 @@ from pathlib import Path
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from detq.errors import ModelError
 from onnx_adapter.activations import whole_activations
 from onnx_adapter.fold import fold
-from onnx_adapter.load import damaged
+from onnx_adapter.load import damaged, name_all
 from onnx_adapter.opset import one_opset
 
 Pass = Callable[[ir.Model], object]
@@ -47,9 +48,6 @@ def fold_shapes_and_constants(model: ir.Model) -> None:
 
 
 PASSES: Sequence[Pass] = (
-    common.InlinePass(),
-    common.NameFixPass(),
-    common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
     common.RemoveInitializersFromInputsPass(),
     common.RemoveUnusedNodesPass(),
     forget_shapes,
@@ -63,7 +61,7 @@ PASSES: Sequence[Pass] = (
     common.RemoveUnusedNodesPass(),
     common.RemoveUnusedOpsetsPass(),
     common.TopologicalSortPass(),
-    common.NameFixPass(),
+    name_all,
 )
 
 
@@ -82,7 +80,15 @@ def normalize(model: ir.Model, path: Path) -> None:
         if isinstance(step, ir.passes.PassBase):
             _apply_theirs(step, model, path)
         else:
-            step(model)
+            _apply_ours(step, model, path)
+
+
+def _apply_ours(step: Pass, model: ir.Model, path: Path) -> None:
+    try:
+        step(model)
+    except ModelError as error:  # it knows the node, not the file
+        where = f"{path} {error.where}".strip()
+        raise type(error)(error.what, where=where, hint=error.hint) from error
 
 
 def _apply_theirs(step: ir.passes.PassBase, model: ir.Model, path: Path) -> None:

@@ -61,6 +61,16 @@ def read_onnx(
     return FloatModel(model, detector)
 
 
+def image_size(path: Path) -> Pair:
+    """Height and width that a file is made for.
+
+    Raises:
+        InputError: it cannot be read, or takes images of any size.
+    """
+    model = load_onnx(path)
+    return fix_size(images_of(model.graph, path), None, size_in(model.metadata_props), path)
+
+
 def _strides(flow: Flow, decode: Decode, size: Pair) -> dict[int, int]:
     """Prediction → pixels per cell, of those that are maps of cells."""
     found = {}

@@ -8,6 +8,7 @@ import onnx_ir as ir
 from detq.errors import InputError
 
 LARGEST_SIZE = 8192  # pixels; a constant is kept for every cell
+LARGEST_BATCH = 1024
 BATCH = "N"
 Pair = tuple[int, int]
 
@@ -25,7 +26,7 @@ def images_of(graph: ir.Graph, path: Path) -> ir.Value:
         )
     images = inputs[0]
     dims = _dims(images)
-    if len(dims) != 4 or dims[1] not in (3, None) or dims[0] == 0:
+    if len(dims) != 4 or dims[1] not in (3, None) or not 0 < (dims[0] or 1) <= LARGEST_BATCH:
         written = " x ".join("any" if n is None else str(n) for n in dims) or "any shape"
         raise InputError(
             f"takes {written}", where=f"{path} {images.name}", hint="a detector takes B x 3 x H x W"

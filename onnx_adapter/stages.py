@@ -19,13 +19,15 @@ from onnx_adapter.decode import Decode
 from onnx_adapter.flow import START, Flow
 from onnx_adapter.values import constant_of
 
+Place = tuple[int, int]  # network 0, head 1, decoding 2; and a number in it
+_DECODING: Place = (2, 0)
 _RESIZING = ("DepthToSpace", "Resize", "SpaceToDepth", "Upsample")
 
 
 def find_stages(
     flow: Flow, decode: Decode, blocks: Iterable[Unit], strides: Mapping[int, int]
-) -> dict[int, str]:
-    """Node → name of its stage, in the order of the graph.
+) -> list[Place]:
+    """The stage of every node; in the order of their places, stages only read earlier ones.
 
     What computes a shape is where the shape is read.
 
@@ -44,15 +46,20 @@ def find_stages(
         if len({levels.get(node) for node in unit.nodes}) > 1:
             for node in unit.nodes:
                 levels.pop(node, None)
-    found = dict.fromkeys(decode.nodes, DECODE)
-    for node in network:
-        found[node] = f"head.level_{levels[node]}" if node in levels else f"stage_{depth[node]}"
-    numbers = {node: i for i, node in enumerate(flow.nodes)}
-    for number, node in reversed([*enumerate(flow.nodes)]):
-        if number not in found:
-            readers = [numbers[use.node] for value in node.outputs for use in value.uses()]
-            found[number] = found[min(readers)] if readers else DECODE
-    return dict(sorted(found.items()))
+    found: dict[ir.Node, Place] = {flow.nodes[node]: _DECODING for node in decode.nodes}
+    for number in network:
+        place = (1, levels[number]) if number in levels else (0, depth[number])
+        found[flow.nodes[number]] = place
+    for step in reversed(flow.nodes):
+        readers = [use.node for value in step.outputs for use in value.uses()]
+        found.setdefault(step, min((found[reader] for reader in readers), default=_DECODING))
+    return [found[step] for step in flow.nodes]
+
+
+def stage_name(place: Place) -> str:
+    """``stage_3``, ``head.level_0`` or ``decode``."""
+    part, number = place
+    return (f"stage_{number}", f"head.level_{number}", DECODE)[part]
 
 
 def _depths(flow: Flow, network: Sequence[int]) -> dict[int, int]:

@@ -10,7 +10,8 @@ from detq.model import FloatModel
 from detq.observe import collect
 from detq.placement import place
 from detq.quantized import QuantizedModel, quantize
-from detq.ranges import ESTIMATORS, choose_ranges
+from detq.ranges import choose_ranges, estimator_from
+from detq.recipe import MinMax
 from detq.stats import CalibrationStats, TensorStats
 from detq.target import PLAIN, Target
 from detq.transforms import DEFAULT, transform
@@ -39,4 +40,4 @@ def quantized(
 ) -> QuantizedModel:
     placement = place(model, target, float_layers)
     stats = CalibrationStats(observed(model, target), ())
-    return quantize(model, placement, choose_ranges(stats, placement, ESTIMATORS["minmax"]))
+    return quantize(model, placement, choose_ranges(stats, placement, estimator_from(MinMax())))

@@ -9,6 +9,7 @@ PACKAGES = (
     ROOT / "detq",
     ROOT / "yolov6_adapter",
     ROOT / "ultralytics_adapter",
+    ROOT / "onnx_adapter",
     ROOT / "deploy" / "detq_deploy",
     ROOT / "eval" / "detq_eval",
 )
@@ -17,6 +18,7 @@ HEAVY = {"cv2", "numpy", "onnx", "onnx_ir", "onnxruntime", "openvino", "pycocoto
 # All else must load where torch is missing: there files are evaluated, timed and run.
 NEED_TORCH = {
     "detq.graph.execute",
+    "detq.graph.foreign_ops",
     "detq.graph.ops",
     "detq.graph.torch_runner",
     "detq.observe",

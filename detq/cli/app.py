@@ -68,6 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     app = build_app(command)
     try:
         code = app(given, exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
     except CycloptsError as error:
         return _complain(str(error), f"see detq {command} --help".replace("  ", " "))
     except DetqError as error:
@@ -77,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain("interrupted", "the same command goes on from here" if goes_on else "")
     except BrokenPipeError:
         _drop_output()
-        return USER_ERROR
+        return 0
     return code if isinstance(code, int) else 0
 
 

@@ -50,3 +50,4 @@ Overlap = Annotated[float, Parameter(validator=Number(gt=0, lte=1))]
 # The keys of detq_deploy's tables, which import too much to be asked for a help text.
 Backend = Literal["torch", "onnxruntime", "openvino"]
 TargetName = Literal["plain", "onnxruntime", "openvino"]
+LayoutName = Literal["rows", "channels"]

@@ -32,7 +32,7 @@ def run_recipe(recipe: Recipe, output: Path, out: Output) -> dict[str, Any]:
 
     def read(path: Path, size: tuple[int, int]) -> "FloatModel":
         require_torch()
-        return read_source(path, size)
+        return read_source(path, size, layout=recipe.layout, names=recipe.names)
 
     def evaluate(file: Path, backend: str, options: Evaluation, boxes: Path) -> dict[str, Any]:
         return score_file(file, backend, options, out, boxes)

@@ -108,15 +108,20 @@ def _require_one_size(pairs: Sequence[Pair], runners: "Sequence[Runner]") -> Non
 
 
 def _outputs(runner: "Runner", ref: "ImageRef", shrink: int) -> "dict[str, NDArray[np.float32]]":
-    """Raw outputs for one image, also where the batch is fixed to more."""
+    """Outputs for one image, also where the batch is fixed to more; boxes as rows."""
     from detq.data.images import read_image
     from detq.data.letterbox import letterbox, network_input
+    from detq.detection import rows_of_output
 
     detector = runner.detector
     pad = detector.preprocessing.pad
     boxed, _ = letterbox(read_image(ref.path), detector.size, shrink=shrink, pad=pad)
     batch = network_input([boxed] * (runner.batch or 1), detector.preprocessing)
-    return {name: array[:1] for name, array in runner(batch).items()}
+    outputs = dict(runner(batch))
+    first, boxes = next(iter(outputs.items()))
+    if detector.layout == "channels" or boxes.shape[-1] == 4 + len(detector.names):
+        outputs[first] = rows_of_output(boxes, detector, len(batch), runner.name)
+    return {name: array[:1] for name, array in outputs.items()}
 
 
 def _show(rows: Sequence[dict[str, Any]]) -> None:

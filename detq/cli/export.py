@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from detq.cli.arguments import Count, Flag, Size
+from detq.cli.arguments import AnySize, Count, Flag, LayoutName
 from detq.cli.output import Output, number_of
-from detq.cli.sources import merged, read_source
+from detq.cli.sources import merged, names_from, read_source, size_for
 from detq.errors import InputError
 
 Format = Literal["onnx", "safetensors"]
@@ -18,7 +18,9 @@ def export(
     /,
     *,
     output: Path,
-    size: Size = (640, 640),
+    size: AnySize = None,
+    layout: LayoutName | None = None,
+    names: str | None = None,
     format_: Annotated[Format, Parameter(name="--format")] = "onnx",
     batch: Count | None = None,
     float_: Annotated[Flag, Parameter(name="--float")] = True,
@@ -31,9 +33,13 @@ def export(
     Example: detq export best_ckpt.pt --float --size 640 --output float.onnx
 
     Args:
-        checkpoint: YOLOv6 or Ultralytics checkpoint (.pt), or .safetensors of detq.
+        checkpoint: YOLOv6 or Ultralytics checkpoint (.pt), .safetensors of detq, or float ONNX.
         output: File to write.
-        size: Input size in pixels, 640 or 384x640 (height x width).
+        size: Input size in pixels, 640 or 384x640 (height x width); 640, or what an ONNX file
+            is made for, if not given.
+        layout: Output of an ONNX file: rows [B, boxes, columns] or channels [B, columns, boxes];
+            recognised if not given.
+        names: Class names of an ONNX file: a,b,c or a data.yaml; those it says if not given.
         format_: ONNX, merged for engines; or safetensors, branches apart, to go on from.
         batch: Fixed batch size; any batch if not given.
         float_: Float weights, the only form here; quantize writes INT8.
@@ -47,7 +53,8 @@ def export(
 
     if half and format_ != "safetensors":
         raise InputError("only for safetensors", where="--half", hint="add --format safetensors")
-    source = read_source(checkpoint, size)
+    size = size_for(checkpoint, size)
+    source = read_source(checkpoint, size, layout=layout, names=names_from(names))
     model = merged(source) if (format_ == "onnx" if merge is None else merge) else source
     graph = write_float(model, batch=batch)
     if format_ == "onnx":

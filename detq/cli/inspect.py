@@ -4,9 +4,10 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detq.cli.arguments import Size
+from detq.cli.arguments import AnySize
 from detq.cli.output import Output, number_of, print_table
-from detq.cli.sources import merged, read_source
+from detq.cli.sources import merged, read_source, size_for
+from detq.errors import DetqError
 
 if TYPE_CHECKING:
     from detq.detection import Detector
@@ -17,7 +18,7 @@ def inspect(
     file: Path,
     /,
     *,
-    size: Size = (640, 640),
+    size: AnySize = None,
     out: Output = Output(),  # noqa: B008 - frozen
 ) -> None:
     """Show what a checkpoint or an ONNX file is made of.
@@ -26,13 +27,14 @@ def inspect(
 
     Args:
         file: YOLOv6 checkpoint (.pt) or ONNX file (.onnx).
-        size: Input size in pixels that the graph of a checkpoint is written for.
+        size: Input size in pixels that a graph is written for; 640, or what an ONNX file is
+            made for, if not given.
         out: How the result is told.
     """
     if file.suffix.lower() == ".onnx":
-        _inspect_onnx(file, out)
+        _inspect_onnx(file, size, out)
     else:
-        _inspect_checkpoint(file, size, out)
+        _inspect_checkpoint(file, size_for(file, size), out)
 
 
 def _inspect_checkpoint(file: Path, size: tuple[int, int], out: Output) -> None:
@@ -62,7 +64,7 @@ def _show_checkpoint(found: "Summary") -> None:
     print("from 1, the worse one scale serves both")
 
 
-def _inspect_onnx(file: Path, out: Output) -> None:
+def _inspect_onnx(file: Path, size: tuple[int, int] | None, out: Output) -> None:
     from detq.graph.files import DETECTOR, RECIPE, TARGET, detector_from_metadata, load_model
     from detq.quantized import scales_of, weights_of
 
@@ -82,7 +84,23 @@ def _inspect_onnx(file: Path, out: Output) -> None:
         "int8_weights": sum(1 for _ in weights_of(model)),
         "activation_scales": len(scales_of(model)),
     }
+    if detector is None:
+        figures["network"] = _network(file, size)
     out.tell(figures, lambda: _show_onnx(figures, detector))
+
+
+def _network(file: Path, size: tuple[int, int] | None) -> dict[str, Any]:
+    """What quantize would make of a file that detq did not write, or why it would not."""
+    try:
+        source = read_source(file, size_for(file, size))
+    except DetqError as error:
+        return {"refused": str(error)}
+    return {
+        "detector": source.detector,
+        "stages": source.stages,
+        "blocks": dict(Counter(block.kind for block in source.blocks)),
+        "parameters": source.parameters,
+    }
 
 
 def _shape(value: Any) -> list[int | str]:
@@ -90,9 +108,22 @@ def _shape(value: Any) -> list[int | str]:
     return [dim if isinstance(dim, int) else str(dim.value or "any") for dim in dims]
 
 
+def _show_network(found: dict[str, Any]) -> None:
+    if "refused" in found:
+        print(f"cannot be quantized: {found['refused']}")
+        return
+    detector = found["detector"]
+    strides = ", ".join(map(str, detector.strides))
+    count = number_of(len(detector.names), "class")
+    print(f"a detector of {count}, output in {detector.layout}, strides {strides}")
+    blocks = ", ".join(f"{n} {kind}" for kind, n in found["blocks"].items())
+    print(f"{number_of(len(found['stages']), 'stage')}; blocks: {blocks}")
+
+
 def _show_onnx(figures: dict[str, Any], detector: "Detector | None") -> None:
     if detector is None:
         print(f"{figures['file']}: not written by detq")
+        _show_network(figures["network"])
     else:
         height, width = detector.size
         print(f"{detector.family} at {height} x {width}: {detector.source}")

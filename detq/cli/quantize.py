@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from detq.cli.arguments import Count, Seed, Size, TargetName
+from detq.cli.arguments import AnySize, Count, LayoutName, Seed, TargetName
 from detq.cli.chain import run_recipe, show_result
 from detq.cli.output import Output
+from detq.cli.sources import names_from, size_for
 from detq.errors import RecipeError
 
 
@@ -14,7 +15,9 @@ def quantize(
     *,
     data: Path,
     output: Path,
-    size: Size = (640, 640),
+    size: AnySize = None,
+    layout: LayoutName | None = None,
+    names: str | None = None,
     images: Path | None = None,
     target: list[TargetName] | None = None,
     count: Count = 64,
@@ -23,17 +26,21 @@ def quantize(
     float_layer: list[str] | None = None,
     out: Output = Output(),  # noqa: B008 - frozen
 ) -> None:
-    """Make INT8 ONNX files from a checkpoint and images; no labels are needed.
+    """Make INT8 ONNX files from a checkpoint or float ONNX and images; no labels are needed.
 
     Writes float.onnx, model.plain.onnx and one model.TARGET.onnx for each target.
 
     Example: detq quantize best_ckpt.pt --data images/ --size 640 --target openvino --output int8
 
     Args:
-        checkpoint: YOLOv6 checkpoint (.pt).
+        checkpoint: YOLOv6 or Ultralytics checkpoint (.pt), or float ONNX of any detector.
         data: Images to calibrate with: a folder, a COCO JSON or a YOLO data.yaml.
         output: Folder to write to; the same folder goes on with what is missing.
-        size: Input size in pixels, 640 or 384x640 (height x width).
+        size: Input size in pixels, 640 or 384x640 (height x width); 640, or what an ONNX file
+            is made for, if not given.
+        layout: Output of an ONNX file: rows [B, boxes, columns] or channels [B, columns, boxes];
+            recognised if not given.
+        names: Class names of an ONNX file: a,b,c or a data.yaml; those it says if not given.
         images: Folder of the images that a COCO JSON names.
         target: Engine to write a file for; may be given again.
         count: Number of calibration images to draw.
@@ -46,7 +53,9 @@ def quantize(
 
     recipe = Recipe(
         checkpoint=checkpoint,
-        size=size,
+        size=size_for(checkpoint, size),
+        layout=layout,
+        names=names_from(names),
         calibration=Calibration(data=data, images=images, count=count, seed=seed),
         targets=tuple(dict.fromkeys(["plain", *(target or [])])),
         float_layers=dict.fromkeys(float_layer or [], "given on the command line"),

@@ -31,7 +31,9 @@ def decode_json(file: Path, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(file.read_bytes(), type=kind)
     except OSError as error:
-        raise DatasetError(f"cannot be read: {error.strerror}", where=str(file)) from error
+        raise DatasetError(
+            f"cannot be read: {error.strerror}", where=str(file), hint="give a COCO .json"
+        ) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DatasetError(
             f"is not a COCO annotation file: {error}",

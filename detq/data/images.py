@@ -52,7 +52,9 @@ def list_images(
     if source.is_dir():
         refs = _refs(files_in(source), source)
     elif not source.is_file():
-        raise DatasetError("no such file or folder", where=str(source))
+        raise DatasetError(
+            "no such file or folder", where=str(source), hint="correct the path, or mount the disk"
+        )
     elif read is not None:
         refs = read(source, images, split)
     elif source.suffix.lower() in IMAGE_SUFFIXES:
@@ -118,7 +120,9 @@ def read_image(path: Path) -> Pixels:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise DatasetError(f"cannot be read: {error.strerror}", where=str(path)) from error
+        raise DatasetError(
+            f"cannot be read: {error.strerror}", where=str(path), hint=_MEND
+        ) from error
     if not data:
         raise DatasetError("is empty", where=str(path), hint=_MEND)
     if ends_early(data):

@@ -78,7 +78,9 @@ def read_data_yaml(file: Path) -> DataYaml:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
         fields = msgspec.convert(content, _Fields)
     except OSError as error:
-        raise DatasetError(f"cannot be read: {error.strerror}", where=str(file)) from error
+        raise DatasetError(
+            f"cannot be read: {error.strerror}", where=str(file), hint="give a data.yaml"
+        ) from error
     except (yaml.YAMLError, UnicodeDecodeError, msgspec.ValidationError) as error:
         raise DatasetError(
             f"is not a data.yaml: {error}",

@@ -10,7 +10,7 @@ import onnx_ir as ir
 import torch
 from torch import Tensor
 
-from detq.errors import UnsupportedOperatorError
+from detq.errors import ModelError, UnsupportedOperatorError
 from detq.graph.build import BLOCK
 from detq.graph.ops import TABLE, Operator
 from detq.graph.reference import reference_function
@@ -206,6 +206,15 @@ def _call(step: Step, arguments: list[Tensor | None]) -> Sequence[Tensor]:
             f"this form of {step.function.__name__} is not known: {error}",
             where=step.node,
             hint="add it to detq/graph/ops.py",
+        ) from error
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, IndexError, ValueError) as error:  # torch names no node
+        reason = str(error).strip().partition("\n")[0]
+        raise ModelError(
+            f"{step.function.__name__} does not fit its inputs: {reason}",
+            where=step.node,
+            hint="the graph is damaged, or made for another image size",
         ) from error
     results = (result,) if isinstance(result, Tensor) else result
     if len(results) != len(step.outputs):

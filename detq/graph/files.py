@@ -10,6 +10,7 @@ from detq.detection import Detector
 from detq.errors import InputError
 from detq.whole_file import written_whole as written_whole
 
+OURS = "detq."  # begins every key that detq writes
 DETECTOR = "detq.detector"
 RECIPE = "detq.recipe"
 TARGET = "detq.target"

@@ -14,11 +14,13 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from detq.errors import InputError
+from detq.graph.layer_shapes import misfits
 from detq.whole_file import told, written_whole
 
 STRUCTURE = "detq.graph"  # the one entry: the order of several would change from run to run
 ORDER = "detq.order"  # of the initializers, a letter each
 FLOAT, OTHER = "f", "o"
+NORMALIZATION = ("", "BatchNormalization", "")
 LONGEST_HEADER = 100_000_000  # bytes; the format's own limit
 # Beyond these, half precision would lose positions of cells and the like.
 HALVED = frozenset({"Conv", "ConvTranspose", "BatchNormalization", "Gemm"})
@@ -64,6 +66,8 @@ def load_safetensors(path: Path) -> ir.Model:
     try:
         with told(path, "cannot be read"), safe_open(path, framework="np") as file:
             model = _structure(file.metadata() or {}, path)
+            if wrong := next(misfits(model.graph), None):
+                raise _damaged(path, f"weights of {wrong} do not fit it")
             kinds = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
             weights = _weights(model.graph, kinds, path)
             for value in weights:
@@ -159,7 +163,7 @@ def _widen_epsilons(graph: ir.Graph) -> None:
     """
     for node in graph:
         eps = node.attributes.get("epsilon")
-        if eps is not None:
+        if eps is not None and node.op_identifier() == NORMALIZATION:
             number = float(str(np.float32(eps.as_float())))
             node.attributes["epsilon"] = ir.AttrFloat32("epsilon", number)
 

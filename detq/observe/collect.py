@@ -1,21 +1,22 @@
 """Run the float graph and look at the tensors that will be rounded."""
 
-from collections.abc import Callable, Collection, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial, reduce
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
+import onnx_ir as ir
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from detq.errors import CalibrationError
-from detq.graph.execute import compile_slice, exact_float32, execute, parameters
+from detq.graph.execute import Program, compile_slice, exact_float32, execute, parameters
 from detq.model import FloatModel
-from detq.stats import TensorStats, merge, stats_of
+from detq.stats import TensorStats, merge, side_by_side, stats_of
 
-# Elements below which handing a part to another thread takes longer than counting it.
-_WORTH_SHARING = 1 << 40
+# Batches at a time; each takes the memory of a forward pass.
+_WORKERS = 4
 
 
 def collect(
@@ -26,9 +27,12 @@ def collect(
 ) -> dict[str, TensorStats]:
     """Statistics of every named value over all images, in one pass.
 
+    Several batches run at a time, each on its share of torch's threads: counting is done
+    on one, and merging is exact, so nothing depends on which batch is done first.
+
     Args:
-        model: the float network; memory is that of one forward pass, whatever the number
-            of images.
+        model: the float network; memory is that of a few forward passes, whatever the
+            number of images.
         values: names of the tensors to look at.
         batches: float32 [B, 3, H, W] as the network takes them.
         on_step: told the number of images after each batch.
@@ -37,37 +41,79 @@ def collect(
         CalibrationError: a tensor is not finite, or there was no image.
     """
     graph = model.graph.graph
-    name = str(graph.inputs[0].name)
-    program = compile_slice(graph, [name])
-    params = parameters(program)
-    wanted = frozenset(values)
+    joined = _joined_by_concat(graph, values)
+    run = _Forward(graph, frozenset(values) - joined.keys())
     found: dict[str, TensorStats] = {}
-    images = 0
-
-    def look(value: str, tensor: Tensor) -> Tensor:
-        if value in wanted:
-            seen = _stats_in_parts(tensor.numpy(), value, pool)
-            found[value] = merge(found[value], seen) if value in found else seen
-        return tensor
-
-    with (
-        ThreadPoolExecutor(torch.get_num_threads()) as pool,
-        torch.inference_mode(),
-        exact_float32(),
-    ):
-        for batch in batches:
-            feed = torch.from_numpy(batch).contiguous(memory_format=torch.channels_last)
-            execute(program, {name: feed}, params, tap=look)
-            images += len(batch)
-            on_step(len(batch))
-    if not images:
+    total = 0
+    for images, seen in _at_a_time(run, batches):
+        for value, stats in seen.items():
+            found[value] = merge(found[value], stats) if value in found else stats
+        total += images
+        on_step(images)
+    if not total:
         raise CalibrationError("no image to calibrate with", hint="give at least one")
+    for value, parts in joined.items():
+        found[value] = side_by_side([found[part] for part in parts])
     return found
 
 
-def _stats_in_parts(x: NDArray[np.float32], value: str, pool: ThreadPoolExecutor) -> TensorStats:
-    """The images shared out among threads: merging is exact, so nothing depends on how."""
-    parts = min(torch.get_num_threads(), len(x), 1 + x.size // _WORTH_SHARING)
-    if parts == 1:
-        return stats_of(x, value)
-    return reduce(merge, pool.map(partial(stats_of, name=value), np.array_split(x, parts)))
+class _Forward:
+    """One batch through the network; runs in several threads at once."""
+
+    def __init__(self, graph: ir.Graph, values: Collection[str]) -> None:
+        self._input = str(graph.inputs[0].name)
+        self._program: Program = compile_slice(graph, [self._input])
+        self._parameters = parameters(self._program)
+        self._values = values
+
+    def __call__(self, batch: NDArray[np.float32]) -> tuple[int, dict[str, TensorStats]]:
+        seen: dict[str, TensorStats] = {}
+
+        def look(value: str, tensor: Tensor) -> Tensor:
+            if value in self._values:
+                seen[value] = stats_of(tensor.numpy(), value)
+            return tensor
+
+        with torch.inference_mode():
+            feed = torch.from_numpy(batch).contiguous(memory_format=torch.channels_last)
+            execute(self._program, {self._input: feed}, self._parameters, tap=look)
+        return len(batch), seen
+
+
+def _at_a_time(
+    run: _Forward, batches: Iterable[NDArray[np.float32]]
+) -> Iterator[tuple[int, dict[str, TensorStats]]]:
+    """Results in the order of the batches, no more of which are asked for than can be run."""
+    threads = torch.get_num_threads()
+    workers = min(threads, _WORKERS)
+    share = threads // workers
+    running: deque[Future[tuple[int, dict[str, TensorStats]]]] = deque()
+    with (
+        exact_float32(),
+        ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(share,)) as pool,
+    ):
+        try:
+            for batch in batches:
+                if len(running) == workers:
+                    yield running.popleft().result()
+                running.append(pool.submit(run, batch))
+                del batch
+            while running:
+                yield running.popleft().result()
+        finally:
+            torch.set_num_threads(threads)  # for threads to come; the setting is not per thread
+
+
+def _joined_by_concat(graph: ir.Graph, values: Collection[str]) -> dict[str, list[str]]:
+    """Tensors whose statistics follow from those of their parts, in the order of the graph."""
+    concats = (node for node in graph if node.op_type == "Concat")
+    parts = {
+        str(node.outputs[0].name): [str(x.name) for x in node.inputs if x is not None]
+        for node in concats
+        if node.attributes["axis"].value == 1
+    }
+    return {
+        name: names
+        for name, names in parts.items()
+        if name in values and all(part in values for part in names)
+    }

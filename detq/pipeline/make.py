@@ -12,10 +12,11 @@ from detq.placement import candidates, place
 from detq.plan import placement_as_json
 from detq.quantized import quantize
 from detq.ranges import choose_ranges, estimator_from
+from detq.ranges.weights import WEIGHT_RANGES
 from detq.recipe import Recipe
 from detq.run_dir import Step, file_hash, key_of
 from detq.stats import load_stats, save_stats
-from detq.target import PLAIN
+from detq.target import PLAIN, with_grids
 
 SOURCE, STATS, IMAGES = "source.onnx", "stats.npz", "calibration.json"
 EVEN, EVEN_STATS = "even.onnx", "stats.even.npz"
@@ -39,7 +40,7 @@ class Observed:
 def make_float(run: Run) -> Made:
     """The checkpoint as a graph, branches apart and merged."""
     recipe = run.recipe
-    choices = _choices(recipe, "checkpoint", "size", "transforms", "batch")
+    choices = _choices(recipe, "checkpoint", "size", "layout", "names", "transforms", "batch")
 
     def work() -> None:
         from detq.dialects import write_float
@@ -127,11 +128,18 @@ def quantize_for(run: Run, name: str, observed: Observed) -> Made:
     def work() -> None:
         from detq.dialects import write_quantized
 
-        target, model = run.tools.target_named(name), run.float_model(observed.model)
+        model = run.float_model(observed.model)
+        target = with_grids(
+            run.tools.target_named(name),
+            weight_bits=recipe.weights.bits,
+            activation_bits=recipe.activation_bits,
+            per_tensor_weights=recipe.weights.per_tensor,
+        )
         placement = place(model, target, recipe.float_layers)
         stats = load_stats(run.path(observed.stats))
         ranges = choose_ranges(stats, placement, estimator_from(recipe.range))
-        quantized = quantize(model, placement, ranges)
+        weight_range = WEIGHT_RANGES[recipe.weights.method]
+        quantized = quantize(model, placement, ranges, weight_range)
         written = write_quantized(quantized, target, batch=recipe.batch, recipe=choices)
         run.write_bytes(plan, placement_as_json(placement))
         save_model(written, run.path(file))

@@ -16,7 +16,7 @@ WEIGHTED: Mapping[str, int | None] = {"Conv": 0, "ConvTranspose": None}
 
 
 def decide_layers(
-    graph: ir.Graph, float_layers: Mapping[str, str], weights: Grid
+    graph: ir.Graph, float_layers: Mapping[str, str], weights: Grid, *, per_tensor: bool = False
 ) -> tuple[Layer, ...]:
     """One ``Layer`` for every node with weights, in the order of the graph.
 
@@ -24,6 +24,7 @@ def decide_layers(
         graph: float and merged.
         float_layers: pattern of node names (``*`` and ``?``) → reason to leave them float.
         weights: grid for the INT8 ones.
+        per_tensor: one scale for all weights of a layer, whatever the operator.
 
     Raises:
         RecipeError: a pattern matches no layer.
@@ -41,7 +42,7 @@ def decide_layers(
                 reason is None,
                 reason or "weights are constant",
                 weights,
-                WEIGHTED[node.op_type],
+                None if per_tensor else WEIGHTED[node.op_type],
             )
         )
     return tuple(layers)

@@ -6,7 +6,7 @@ import onnx_ir as ir
 
 from detq.graph.slices import values_by_name
 from detq.model import FloatModel
-from detq.numerics import ACTIVATIONS, ACTIVATIONS_UNSIGNED
+from detq.numerics import Grid
 from detq.placement.layers import decide_layers
 from detq.placement.points import (
     is_never_negative,
@@ -35,7 +35,9 @@ def place(
         RecipeError: a pattern matches no layer.
     """
     graph = model.graph.graph
-    layers = decide_layers(graph, float_layers or {}, target.weights)
+    layers = decide_layers(
+        graph, float_layers or {}, target.weights, per_tensor=target.per_tensor_weights
+    )
     points = rounded_inputs(layers, graph)
     rules = dict.fromkeys(points, "input of an INT8 layer")
     for value, reader in skip_inputs(graph, {x.node for x in layers if x.int8}):
@@ -51,7 +53,7 @@ def place(
             QuantPoint(
                 str(value.name),
                 tuple(str(n.name) for n in sorted(points[value], key=positions.__getitem__)),
-                ACTIVATIONS_UNSIGNED if heads[value] in unsigned else ACTIVATIONS,
+                Grid(target.activation_bits, signed=heads[value] not in unsigned),
                 str(heads[value].name),
                 rules.get(value, "copied into a rounded tensor"),
             )

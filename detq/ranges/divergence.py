@@ -11,16 +11,18 @@ Bin b (from 0) is in group ⌊b·L / i⌋. The clipped mass is in p and not in q
 as something is clipped. Four forms of the divergence differ in what they do where q = 0 < p,
 which is the last bin alone, where h_i = 0 and something is clipped:
 
-    strict     Σ p/P·(log p/P − log q/Q), infinite there
+    strict     Σ p/P·(log p/P - log q/Q), infinite there
     exact      1e-12 is added to each p/P and q/Q, and both are scaled to a sum of 1
     masked     the sum of ``strict`` without that bin; it may be negative
-    published  Σ (p·log(P·p) − p·log(Q·q)) / P without that bin: the normalizers the other
-               way round, so it exceeds ``masked`` by 2·(log P − log Q) times the covered mass
+    published  Σ (p·log(P·p) - p·log(Q·q)) / P without that bin: the normalizers the other
+               way round, so it exceeds ``masked`` by 2·(log P - log Q) times the covered mass
 
-All candidates are computed at once: sums over groups are differences of running sums.
+Many candidates are computed at once: sums over groups are differences of running sums. A
+divergence never grows when bins are taken together, so that of two parts, the last group and
+the rest, is a lower bound for ``strict`` and ``exact``; candidates above the best of a few
+need not be computed.
 """
 
-from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -31,18 +33,38 @@ DELTA = 1e-12
 
 _TINY = float(np.finfo(np.float64).tiny)
 _BLOCK = 64  # candidates at once: their sums stay in the cache
+_FEW = 32  # every so many candidates are computed first
+_SLACK = 1e-9  # what 1e-12 added to each of a few thousand bins can move a bound
 
 
-def divergences(counts: NDArray[np.float64], levels: int, form: Form) -> NDArray[np.float64]:
-    """Float64 [n − levels + 1], the divergence with i = levels … n bins kept.
+def bins_to_keep(counts: NDArray[np.float64], levels: int, form: Form) -> int:
+    """The i with the least divergence, the largest of equals.
 
     Args:
         counts: float64 [n], not all zero.
         levels: at most n.
-        form: see above; a candidate of which nothing is kept is infinite.
+        form: see above.
+    """
+    kept = np.arange(levels, len(counts) + 1)
+    if form in ("strict", "exact"):
+        tried = divergences(counts, levels, form, kept[::-_FEW])
+        kept = kept[_lower_bound(counts, levels, kept) <= tried.min() + _SLACK]
+    found = divergences(counts, levels, form, kept)
+    return int(kept[::-1][np.argmin(found[::-1])])
+
+
+def divergences(
+    counts: NDArray[np.float64], levels: int, form: Form, kept: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """The divergence with each number of bins kept; infinite if all of them are empty.
+
+    Args:
+        counts: float64 [n], not all zero.
+        levels: at most n.
+        form: see above.
+        kept: values of i, from ``levels`` to n.
     """
     delta = DELTA if form == "exact" else 0.0
-    kept = np.arange(levels, len(counts) + 1)
     running = _running(counts)
     P, Q = running[-1], running[kept]
     last, clipped = counts[kept - 1] / P, 1 - Q / P
@@ -50,8 +72,8 @@ def divergences(counts: NDArray[np.float64], levels: int, form: Form) -> NDArray
     piled = np.where(ended, last + clipped + delta, 0)
     p = np.where(counts > 0, counts / P + delta, 0)
     entropy = _running(_xlogx(p))[kept] + _xlogx(piled) - _xlogx(p[kept - 1])
-    cross, log_q = _cross_entropy(counts, levels, delta)
-    found = entropy - cross - np.where(ended, clipped * log_q, 0)
+    cross, log_q = _cross_entropy(counts, levels, delta, kept)
+    found: NDArray[np.float64] = entropy - cross - np.where(ended, clipped * log_q, 0)
     alone = ~ended & (clipped > 0)
     if form == "strict":
         found[alone] = np.inf
@@ -61,46 +83,48 @@ def divergences(counts: NDArray[np.float64], levels: int, form: Form) -> NDArray
         found /= 1 + kept * delta
     elif form == "published":
         found -= 2 * np.where(alone, 1 - clipped, 1) * np.log(np.maximum(Q / P, _TINY))
-    return np.where(Q > 0, found, np.inf)
+    found[Q == 0] = np.inf
+    return found
 
 
 def _cross_entropy(
-    counts: NDArray[np.float64], levels: int, delta: float
+    counts: NDArray[np.float64], levels: int, delta: float, kept: NDArray[np.intp]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Σ (h/P + δ)·log(q/Q + δ) over the bins that are not empty, and the last bin's logarithm."""
-    ends = _ends(len(counts), levels)
     running, occupied = _running(counts), _running(counts > 0)
-    sums, last = np.empty(len(ends)), np.empty(len(ends))
-    for start in range(0, len(ends), _BLOCK):
-        block = slice(start, start + _BLOCK)
-        mass, bins = np.diff(running[ends[block]]), np.diff(occupied[ends[block]])
+    groups = np.arange(levels + 1)
+    sums, last = np.empty(len(kept)), np.empty(len(kept))
+    for start in range(0, len(kept), _BLOCK):
+        block = kept[start : start + _BLOCK, None]
+        ends = -(-groups * block // levels)
+        mass, bins = np.diff(running[ends]), np.diff(occupied[ends])
         q = mass / np.maximum(bins, 1)
-        q /= np.maximum(running[ends[block, -1:]], _TINY)
+        q /= np.maximum(running[block], _TINY)
         log_q = np.log(q + (delta or _TINY))
         mass /= running[-1]
-        sums[block] = np.einsum("ig,ig->i", mass + bins * delta, log_q)
-        last[block] = log_q[:, -1]
+        sums[start : start + _BLOCK] = np.einsum("ig,ig->i", mass + bins * delta, log_q)
+        last[start : start + _BLOCK] = log_q[:, -1]
     return sums, last
 
 
-def widest_of_least(found: NDArray[np.float64], levels: int) -> int:
-    """Bins kept by the candidate with the least divergence, the largest number of equals."""
-    return len(found) - 1 - int(np.argmin(found[::-1])) + levels
-
-
-@lru_cache(maxsize=4)
-def _ends(bins: int, levels: int) -> NDArray[np.intp]:
-    """[candidates, levels + 1], the bin at which each group of each candidate begins."""
-    kept = np.arange(levels, bins + 1)[:, None]
-    ends: NDArray[np.intp] = -(-np.arange(levels + 1) * kept // levels)
-    ends.flags.writeable = False
-    return ends
+def _lower_bound(
+    counts: NDArray[np.float64], levels: int, kept: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    running = _running(counts)
+    before = running[-(-(levels - 1) * kept // levels)]
+    p = before / running[-1]
+    q = before / np.maximum(running[kept], _TINY)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rest, last = p * np.log(p / q), (1 - p) * np.log((1 - p) / np.maximum(1 - q, DELTA))
+    bound: NDArray[np.float64] = np.where(p > 0, rest, 0) + np.where(p < 1, last, 0)
+    return bound
 
 
 def _running(x: NDArray[np.float64] | NDArray[np.bool_]) -> NDArray[np.float64]:
     """Float64 [n + 1], sums of the first 0 … n."""
-    return np.concatenate([[0.0], np.cumsum(x, dtype=np.float64)])
+    return np.append(0.0, np.cumsum(x, dtype=np.float64))
 
 
 def _xlogx(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    return x * np.log(np.where(x > 0, x, 1.0))
+    found: NDArray[np.float64] = x * np.log(np.where(x > 0, x, 1.0))
+    return found

@@ -6,13 +6,13 @@ logarithms with both normalizers where they belong, and the clipped tail is in p
 (:mod:`detq.ranges.divergence`, form ``exact``). ``published`` is the formula of the published
 code, ``masked`` the exact one without bins where q = 0, for comparison. Of equals the larger
 threshold is taken, and never one below the guard, a percentile of the values that are not
-zero. There are 2^(b−1) levels with a sign, 2^b − 1 without.
+zero. There are 2^(b-1) levels with a sign, 2^b - 1 without.
 
 A tensor with negative values has a threshold on each side, and the larger sets the scale.
 """
 
 from detq.numerics import Grid
-from detq.ranges.divergence import divergences, widest_of_least
+from detq.ranges.divergence import bins_to_keep
 from detq.ranges.magnitudes import (
     Magnitudes,
     negative_magnitudes,
@@ -37,6 +37,6 @@ def _threshold(seen: Magnitudes, grid: Grid, options: Kl) -> float:
     if not seen.largest:
         return 0.0
     levels = grid.highest + int(grid.signed)
-    found = divergences(rebinned(seen, BINS), levels, options.divergence)
-    threshold = widest_of_least(found, levels) * seen.largest / BINS
+    kept = bins_to_keep(rebinned(seen, BINS), levels, options.divergence)
+    threshold = kept * seen.largest / BINS
     return max(threshold, magnitude_at(seen, options.guard / 100))

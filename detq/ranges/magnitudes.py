@@ -49,9 +49,10 @@ def negative_magnitudes(stats: TensorStats) -> Magnitudes:
 
 def rebinned(seen: Magnitudes, bins: int) -> NDArray[np.float64]:
     """Float64 [bins], counts in equal bins up to the largest magnitude, not always whole."""
-    below = np.concatenate([[0.0], np.cumsum(seen.counts)])
+    below = np.append(0.0, np.cumsum(seen.counts))
     edges = seen.largest * np.arange(bins + 1) / bins
-    return np.maximum(np.diff(np.interp(edges, seen.edges, below)), 0)
+    found: NDArray[np.float64] = np.diff(np.interp(edges, seen.edges, below))
+    return found.clip(0)
 
 
 def clipped_at(stats: TensorStats, threshold: float) -> Range:
@@ -66,6 +67,6 @@ def _magnitudes(counts: NDArray[np.int64], width: float, largest: float) -> Magn
     used = int(np.ceil(largest / width))
     kept = counts[:used].astype(np.float64)
     kept[-1] += counts[used:].sum()
-    edges = width * np.arange(used + 1.0)
+    edges = width * np.arange(used + 1, dtype=np.float64)
     edges[-1] = largest
     return Magnitudes(kept, edges)

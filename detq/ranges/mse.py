@@ -1,14 +1,14 @@
 """MSE: the clip point with the least squared error of rounding and clipping together.
 
 For a threshold t the scale is s = t / q, q the largest integer, and the error is
-Σ (x − Q(x))² with Q(x) = s·clip(round(x / s)). Thresholds are tried from the largest
+Σ (x - Q(x))² with Q(x) = s·clip(round(x / s)). Thresholds are tried from the largest
 magnitude down, evenly on a logarithmic scale.
 
 Values count as evenly spread inside a bin, and the sum is then an integral in closed form.
-A value is rounded to n or above if it exceeds the tie y_n = (n − ½)·s, so
+A value is rounded to n or above if it exceeds the tie y_n = (n - ½)·s, so
 
     Σ Q(x)  = s · Σ_n N(y_n)                       N(y): values above y
-    Σ Q(x)² = s² · Σ_n (2n − 1)·N(y_n)
+    Σ Q(x)² = s² · Σ_n (2n - 1)·N(y_n)
     Σ x·Q(x) = s · Σ_n M(y_n)                      M(y): sum of the values above y
 
 over n = 1 … q, and Σ x² is the same for every threshold. Each side of zero has a sum of its
@@ -50,9 +50,10 @@ def _error(seen: Magnitudes, scales: NDArray[np.float64], integers: int) -> NDAr
     if not seen.largest:
         return np.zeros(len(scales))
     n = np.arange(1, integers + 1)
-    above, total = _above(seen, np.outer(scales, n - 0.5))
-    found: NDArray[np.float64] = scales**2 * (above @ (2.0 * n - 1)) - 2 * scales * total.sum(axis=1)
-    return found
+    count, total = _above(seen, np.outer(scales, n - 0.5))
+    error: NDArray[np.float64] = scales**2 * (count @ (2.0 * n - 1))
+    error -= 2 * scales * total.sum(axis=1)
+    return error
 
 
 def _above(

@@ -33,7 +33,7 @@ def map_classes(names: Sequence[str], categories: Sequence[Category], source: Pa
     ordered = sorted(categories, key=lambda category: category.id)
     ids = tuple(category.id for category in ordered)
     if len(set(ids)) < len(ids):
-        raise DatasetError("has a category id twice", where=str(source))
+        raise DatasetError("has a category id twice", where=str(source), hint="keep one of them")
     if len(ids) != len(names):
         raise DatasetError(
             f"has {_classes(len(ids))}, the model {len(names)}",

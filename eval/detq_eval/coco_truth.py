@@ -41,7 +41,7 @@ def read_coco_truth(file: Path, images: Path | None = None) -> Annotated:
     refs = tuple(ImageRef(row.id, path) for row, path in located(file, images, content.images))
     index = {ref.id: number for number, ref in enumerate(refs)}
     if len(index) < len(refs):
-        raise DatasetError("has an image id twice", where=str(file))
+        raise DatasetError("has an image id twice", where=str(file), hint="keep one of them")
     categories = tuple(Category(row.id, row.name) for row in content.categories)
     rows = [row for row in content.annotations if row.image_id in index]
     _check(rows, {category.id for category in categories}, file)
@@ -59,7 +59,9 @@ def _check(rows: Sequence[_Annotation], known: set[int], file: Path) -> None:
     for row in rows:
         if row.category_id not in known:
             raise DatasetError(
-                f"has a box of category {row.category_id}, which it does not list", where=str(file)
+                f"has a box of category {row.category_id}, which it does not list",
+                where=str(file),
+                hint="add it to the categories, or leave the box out",
             )
         if min(row.bbox[2:]) < 0:
             raise DatasetError(

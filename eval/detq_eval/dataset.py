@@ -43,7 +43,9 @@ def read_dataset(annotations: Path, images: Path | None = None, *, names: Sequen
             missing; it has another number of classes than the model.
     """
     if not annotations.is_file():
-        raise DatasetError("no such file", where=str(annotations))
+        raise DatasetError(
+            "no such file", where=str(annotations), hint="give a COCO .json or a data.yaml"
+        )
     if annotations.suffix.lower() in (".yaml", ".yml"):
         found = read_yolo_truth(annotations, names)
     else:

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from detq.data.images import ImageRef, read_image
 from detq.data.letterbox import Letterbox, letterbox, write_planes
-from detq.detection import Detections
-from detq.errors import DatasetError, ModelError
+from detq.detection import Detections, rows_of_output
+from detq.errors import DatasetError
 from detq.runner import Runner
 from detq_eval.nms import non_max_suppression
 
@@ -69,7 +69,7 @@ def infer(
     """Detections of each image, in the order of ``images``.
 
     Args:
-        runner: an engine whose first output is float32 [B, L, 5 + nc].
+        runner: an engine whose first output is what ``rows_of_output`` reads.
         images: read lazily.
         options: letterbox and suppression.
         batch: images per call of an engine that takes any number; a fixed one is fed its
@@ -173,15 +173,8 @@ class _Pipeline:
     def _infer(self, batch: _Batch) -> Floats:
         """The engine's rows [B, L, 5 + nc]."""
         count = len(batch.inputs) if self._runner.batch else len(batch.images)
-        rows = next(iter(self._runner(batch.inputs[:count]).values()))
-        columns = 5 + len(self._runner.detector.names)
-        if rows.ndim != 3 or rows.shape[0] != count or rows.shape[2] != columns:
-            raise ModelError(
-                f"gives {list(rows.shape)} where [{count}, boxes, {columns}] is promised",
-                where=self._runner.name,
-                hint="rows are a box, objectness and one score per class",
-            )
-        return np.ascontiguousarray(rows, np.float32)
+        output = next(iter(self._runner(batch.inputs[:count]).values()))
+        return rows_of_output(output, self._runner.detector, count, self._runner.name)
 
     def _suppress(self, places: Places, rows: Floats, skipped: Skipped) -> tuple[Results, Skipped]:
         options = self._options

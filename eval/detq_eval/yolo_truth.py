@@ -61,7 +61,9 @@ def _labels(image: Path, classes: int) -> Floats:
     except FileNotFoundError:
         return np.empty((0, 5))
     except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError("is not a readable label file", where=str(file)) from error
+        raise DatasetError(
+            "is not a readable label file", where=str(file), hint="one box a line, in UTF-8"
+        ) from error
     rows = [
         _row(words, f"{file}:{number}", classes) for number, words in enumerate(lines, 1) if words
     ]
@@ -84,7 +86,11 @@ def _row(words: Sequence[str], where: str, classes: int) -> tuple[float, ...]:
             hint="expected are class, centre x, centre y, width, height",
         )
     if not 0 <= label < classes:
-        raise DatasetError(f"has class {int(label)} of {classes}", where=where)
+        raise DatasetError(
+            f"has class {int(label)} of {classes}",
+            where=where,
+            hint="classes count from 0; correct the label, or the names in the data.yaml",
+        )
     if not all(-_SLACK <= value <= 1 + _SLACK for value in values):
         raise DatasetError("is outside of 0...1", where=where, hint="divide by the image's sides")
     if len(values) > 4:  # an outline; its box counts

@@ -5,6 +5,22 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from tests.tiny_dataset import TinyDataset
+
+SIZE = "64x96"
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """A trained checkpoint, pictures, and what ``detq quantize`` made of them."""
+
+    checkpoint: Path
+    data: TinyDataset
+    models: Path
+
+    def model(self, name: str) -> Path:
+        return self.models / f"{name}.onnx"
+
 
 @dataclass(frozen=True)
 class Called:
@@ -24,6 +40,7 @@ class Called:
         assert self.code == 2, self
         assert self.out == ""
         assert last.startswith("detq: ")
+        assert last.endswith(")") or last == "detq: interrupted", f"no remedy: {last}"
         # Above it may stand the steps that were done until then.
         assert all(line.startswith("[") for line in self.err.splitlines()[:-1]), self.err
         assert "Traceback" not in self.err

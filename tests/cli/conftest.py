@@ -1,25 +1,10 @@
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from detq.cli.app import main
-from tests.cli.calls import Called, Detq
+from tests.cli.calls import SIZE, Called, Detq, Tiny
 from tests.tiny_dataset import TinyDataset, tiny_dataset
-
-SIZE = "64x96"
-
-
-@dataclass(frozen=True)
-class Tiny:
-    """A trained checkpoint, pictures, and what ``detq quantize`` made of them."""
-
-    checkpoint: Path
-    data: TinyDataset
-    models: Path
-
-    def model(self, name: str) -> Path:
-        return self.models / f"{name}.onnx"
 
 
 @pytest.fixture

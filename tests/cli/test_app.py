@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 import time
@@ -9,9 +10,11 @@ import pytest
 from detq import __version__
 from detq.cli.app import COMMANDS
 from detq.cli.arguments import Backend, TargetName
+from detq.graph.files import save_model
 from detq_deploy.backends import BACKENDS
 from detq_deploy.targets import TARGETS
 from tests.cli.calls import Detq
+from tests.zoo import tiny_detector
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
@@ -93,9 +96,21 @@ def test_a_wrong_word_is_named_with_its_remedy(
     assert list(from_folder.iterdir()) == []
 
 
-def test_a_reader_that_leaves_is_no_error() -> None:
-    words = [sys.executable, "-m", "detq", "quantize", "--help"]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout is not None and process.stderr is not None
+def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
+    save_model(tiny_detector().graph, tmp_path / "m.onnx")
+    words = [sys.executable, "-m", "detq", "inspect", str(tmp_path / "m.onnx"), "--json"]
+    env = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": env}
+    with subprocess.Popen(words, **pipes) as process:
         process.stdout.close()
         assert process.stderr.read() == b""
+        assert process.wait() == 0
+
+
+def test_a_terminal_that_knows_no_unicode(tmp_path: Path) -> None:
+    save_model(tiny_detector().graph, tmp_path / "m.onnx")
+    words = [sys.executable, "-m", "detq", "inspect", str(tmp_path / "m.onnx")]
+    env = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    done = subprocess.run(words, capture_output=True, env=env, check=True)
+    assert b"operator" in done.stdout
+    assert done.stdout.isascii()

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from detq.run_dir import RunDir
-from tests.cli.calls import Called, Detq, tree
-from tests.cli.conftest import SIZE, Tiny
+from tests.cli.calls import SIZE, Called, Detq, Tiny, tree
 
 FULL = """
 import resource, sys

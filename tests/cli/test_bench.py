@@ -1,8 +1,7 @@
 import json
 from pathlib import Path
 
-from tests.cli.calls import Detq
-from tests.cli.conftest import Tiny
+from tests.cli.calls import Detq, Tiny
 
 
 def test_every_file_on_every_engine(detq: Detq, tiny: Tiny) -> None:

@@ -3,8 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.calls import Detq
-from tests.cli.conftest import Tiny
+from tests.cli.calls import Detq, Tiny
 
 
 def test_a_model_equals_itself_and_int8_is_near(detq: Detq, tiny: Tiny) -> None:

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from detq.cli.scoring import METRICS
-from tests.cli.calls import Detq, tree
-from tests.cli.conftest import Tiny
+from tests.cli.calls import Detq, Tiny, tree
 
 BACKENDS = ("torch", "onnxruntime", "openvino")
 

@@ -4,8 +4,7 @@ from pathlib import Path
 import pytest
 
 from detq.graph.files import save_model
-from tests.cli.calls import Detq
-from tests.cli.conftest import SIZE, Tiny
+from tests.cli.calls import SIZE, Detq, Tiny
 from tests.zoo import tiny_detector
 
 FIGURES = {"file", "bytes", "detector", "target", "recipe", "inputs", "outputs", "opset",

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.cli.calls import Detq, tree
-from tests.cli.conftest import Tiny
+from tests.cli.calls import Detq, Tiny, tree
 
 pytest.importorskip("torch", reason="quantizing runs the network in torch")
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from detq.data.images import read_image
-from tests.cli.calls import Detq, tree
-from tests.cli.conftest import Tiny
+from detq.graph.files import load_model, save_model
+from tests.cli.calls import Detq, Tiny, tree
 from tests.tiny_dataset import NAMES
 
 
@@ -102,4 +102,9 @@ def test_what_cannot_be_drawn(detq: Detq, tiny: Tiny, tmp_path: Path) -> None:
     detq(*words, tmp_path / "none", "--output", tmp_path / "o").refused("no such file or folder")
     (tmp_path / "empty").mkdir()
     detq(*words, tmp_path / "empty", "--output", tmp_path / "o").refused("no images", ".jpeg")
+    model = load_model(tiny.model("float"))
+    model.metadata_props.clear()
+    save_model(model, tmp_path / "other.onnx")
+    called = detq("predict", tmp_path / "other.onnx", tiny.data.val, "--output", tmp_path / "o")
+    called.refused("other.onnx: does not say what it detects", "write it with detq export")
     assert not (tmp_path / "o").exists()

@@ -6,8 +6,7 @@ import pytest
 
 from detq.graph.files import load_model
 from detq.quantized import weights_of
-from tests.cli.calls import Detq, tree
-from tests.cli.conftest import SIZE, Tiny
+from tests.cli.calls import SIZE, Detq, Tiny, tree
 
 pytest.importorskip("torch", reason="quantizing runs the network in torch")
 

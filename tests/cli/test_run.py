@@ -8,8 +8,7 @@ import pytest
 import yaml
 
 from detq.cli.app import main
-from tests.cli.calls import Called, Detq, tree
-from tests.cli.conftest import Tiny
+from tests.cli.calls import Called, Detq, Tiny, tree
 
 pytest.importorskip("torch", reason="quantizing runs the network in torch")
 
@@ -75,8 +74,7 @@ def test_a_run_tells_its_steps_and_shows_its_figures(
     steps = [line.split(": ")[0] for line in called.err.splitlines()]
     assert steps == [f"[{n}/11] {name}" for n, name in enumerate([*MAKE, *SCORE, "bench"], 1)]
     for text in (
-        "accuracy on 8 images, 0 to 1\n", "speed on ", "plain torch ", "float onnxruntime ",
-        "model.onnxruntime.onnx ", " 44 of 50",
+        "accuracy on 8 images, 0 to 1\n", "speed on ", " model.plain.onnx ", " 44 of 50 ",
     ):  # fmt: skip
         assert text in called.out, text
     assert "warning" not in called.out

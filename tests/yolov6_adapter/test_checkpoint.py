@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from detq.errors import CheckpointError
-from tests.yolov6_adapter.pickles import dict_of, module, number, tensor, text, tuple_of, write_zip
+from tests.pickles import dict_of, module, number, tensor, text, tuple_of, write_zip
 from yolov6_adapter import Checkpoint, read_checkpoint
 from yolov6_adapter.coco_names import COCO_NAMES
 

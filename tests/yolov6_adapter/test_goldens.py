@@ -1,4 +1,5 @@
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from detq.model import FloatModel
+from detq.torch_file.module import Module
 from yolov6_adapter import read_checkpoint, source_from_checkpoint
 
 FIXTURES = [
@@ -81,27 +83,85 @@ def test_no_fixture_is_left_out(index: dict[str, Any]) -> None:
     assert list(index) == FIXTURES
 
 
+def assert_golden(model: FloatModel, about: Mapping[str, Any], golden: Arrays, key: str) -> None:
+    pixels, tolerance = 14 if about["family"].startswith("face") else 4, about["tolerance"]
+    images = golden[key].astype(np.float32) / 255
+    wanted = golden[key.replace("input_u8", "out_eval")]
+    outputs = run(model, images, [str(value.name) for value in model.graph.graph.outputs])
+    got = outputs["outputs"]
+    assert_close(got[..., :pixels], wanted[..., :pixels], tolerance["box_px_abs"])
+    assert_close(got[..., pixels:], wanted[..., pixels:], tolerance["score_abs"])
+    if "out_eval_segconf" in golden:
+        wanted = golden["out_eval_segconf"][..., 1:]  # the first column is the level
+        assert_close(outputs["mask_coefficients"], wanted, 1e-4 * abs(wanted).max())
+        wanted = golden["out_eval_proto0"]
+        assert_close(outputs["prototypes"], wanted, 1e-4 * abs(wanted).max())
+
+
 @pytest.mark.parametrize("name", FIXTURES)
 def test_outputs_are_those_of_the_official_code(
     data: Path, index: dict[str, Any], name: str
 ) -> None:
     about, golden = index[name], np.load(data / "fixtures" / f"{name}.npz")
-    pixels = 14 if about["family"].startswith("face") else 4
     for key in (key for key in golden if key.startswith("input_u8")):
-        images = golden[key].astype(np.float32) / 255
-        wanted = golden[key.replace("input_u8", "out_eval")]
-        model = built(data, name, images)
-        outputs = run(model, images, [str(value.name) for value in model.graph.graph.outputs])
-        got, tolerance = outputs["outputs"], about["tolerance"]
-        assert_close(got[..., :pixels], wanted[..., :pixels], tolerance["box_px_abs"])
-        assert_close(got[..., pixels:], wanted[..., pixels:], tolerance["score_abs"])
-        if "out_eval_segconf" in golden:
-            wanted = golden["out_eval_segconf"][..., 1:]  # the first column is the level
-            assert_close(outputs["mask_coefficients"], wanted, 1e-4 * abs(wanted).max())
-            wanted = golden["out_eval_proto0"]
-            assert_close(outputs["prototypes"], wanted, 1e-4 * abs(wanted).max())
+        model = built(data, name, golden[key])
+        assert_golden(model, about, golden, key)
         assert model.detector.strides == tuple(about["strides"])
         assert len(model.detector.names) == about["num_classes"]
+
+
+@pytest.mark.parametrize("name", FIXTURES)
+def test_outputs_are_the_same_after_merging(data: Path, index: dict[str, Any], name: str) -> None:
+    pytest.importorskip("torch", reason="merging is checked in torch")
+    from detq.transforms import DEFAULT, transform
+
+    golden = np.load(data / "fixtures" / f"{name}.npz")
+    source = built(data, name, golden["input_u8"])
+    model = transform(source, DEFAULT)
+    assert_golden(model, index[name], golden, "input_u8")
+    assert not any(node.op_type == "BatchNormalization" for node in model.graph.graph)
+    weights = [key for key in golden if key.startswith("merged/") and key.endswith(".weight")]
+    root = read_checkpoint(data / "fixtures" / f"{name}.pt").root
+    for key in weights:
+        path = key.removeprefix("merged/").removesuffix(".weight")
+        wanted, bias = golden[key].astype(np.float64), golden[f"merged/{path}.bias"]
+        assert_merged(model, root, path, wanted, bias.astype(np.float64))
+
+
+def assert_merged(
+    model: FloatModel, root: Module, path: str, weight: NDArray[Any], bias: NDArray[Any]
+) -> None:
+    """One layer of the official merged network, and the normalization left behind its sum."""
+    block, tolerance = path.removesuffix(".rbr_reparam"), 1e-5
+    after = inside(root, block).children.get("bn") if block != path else None
+    if after is not None:
+        names = ("weight", "bias", "running_mean", "running_var")
+        gain, shift, mean, variance = (after.array(part, 1).astype(np.float64) for part in names)
+        factor = gain / np.sqrt(variance + after.number("eps"))
+        weight, bias = weight * factor.reshape(-1, 1, 1, 1), (bias - mean) * factor + shift
+        tolerance *= max(1.0, float(abs(factor).max()))
+    for part, wanted in (("weight", weight), ("bias", bias)):
+        name = f"{path}.{part}" if block == path else f"{block}.conv.{part}"
+        value = model.graph.graph.initializers[name].const_value
+        assert value is not None
+        np.testing.assert_allclose(value.numpy(), wanted, atol=tolerance, rtol=1e-5)
+
+
+def inside(root: Module, path: str) -> Module:
+    for part in path.split("."):
+        root = root.child(part)
+    return root
+
+
+def test_merged_layers_of_every_kind_are_compared(data: Path) -> None:
+    found = Counter[str]()
+    for name in FIXTURES:
+        root = read_checkpoint(data / "fixtures" / f"{name}.pt").root
+        for key in np.load(data / "fixtures" / f"{name}.npz"):
+            if key.startswith("merged/") and key.endswith(".rbr_reparam.weight"):
+                path = key.removeprefix("merged/").removesuffix(".rbr_reparam.weight")
+                found[inside(root, path).name] += 1
+    assert found["RepVGGBlock"] >= 10 and found["QARepVGGBlockV2"] >= 2
 
 
 @pytest.mark.parametrize("name", ["v4_n_fuseab_train", "v4_n6", "v1_n_train", "seg_n", "lite_s"])

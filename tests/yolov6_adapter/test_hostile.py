@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from detq.errors import CheckpointError, DetqError
-from tests.yolov6_adapter.pickles import (
+from tests.pickles import (
     LEGACY,
     SYSTEM,
     call,
