@@ -313,7 +313,7 @@ def _recipe_from(raw: Any, path_from: Callable[[str], Path], where: str) -> Reci
         return msgspec.convert(raw, Recipe, dec_hook=decode)
     except msgspec.ValidationError as error:
         what, _, place = str(error).partition(" - at `")
-        _refuse(what, place.rstrip("`") or "$", where)
+        _refuse(what, place.rstrip("`") or "$", where, raw)
 
 
 def _absolute(text: str, folder: Path) -> Path:
@@ -327,9 +327,9 @@ def _absolute(text: str, folder: Path) -> Path:
     return Path(os.path.abspath(folder / path))
 
 
-def _refuse(what: str, place: str, where: str) -> NoReturn:
+def _refuse(what: str, place: str, where: str, raw: Any) -> NoReturn:
     wrong = re.search(r"unknown field `(.+)`|[Ii]nvalid (?:enum )?value '(.+)'", what)
-    hint = _suggestion(wrong[1] or wrong[2], _words_at(place)) if wrong else _EXAMPLES
+    hint = _suggestion(wrong[1] or wrong[2], _words_at(place, raw)) if wrong else _EXAMPLES
     raise RecipeError(what, where=f"{where}: {place}", hint=hint)
 
 
@@ -339,9 +339,10 @@ def _suggestion(wrong: str, words: Iterable[str]) -> str:
     return f"did you mean `{close[0]}`?" if close else f"known here: {', '.join(known)}"
 
 
-def _words_at(place: str) -> list[str]:
+def _words_at(place: str, raw: Any) -> list[str]:
     """What may stand at a place: the keys of a section, or the choices of a value."""
     found: list[Any] = [Recipe]
+    here = raw
     for part in re.findall(r"\.(\w+)", place):
         tags = [
             str(kind.__struct_config__.tag)
@@ -356,8 +357,24 @@ def _words_at(place: str) -> list[str]:
             for field in msgspec.structs.fields(kind)
             if field.name == part
         ]
-    keys = [key for kind in _sections(found) for key in _keys(kind)]
-    return keys or [choice for kind in found for choice in get_args(get_args(kind)[0])]
+        here = here.get(part) if isinstance(here, dict) else None
+    keys = [key for kind in _sections(found) if _may_be(kind, here) for key in _keys(kind)]
+    return keys or [choice for kind in found for choice in _choices_of(kind)]
+
+
+def _may_be(section: type[Struct], here: Any) -> bool:
+    """Whether what stands there is of this kind, as far as it says."""
+    config = section.__struct_config__
+    said = here.get(config.tag_field) if isinstance(here, dict) and config.tag_field else None
+    return said in (None, config.tag)
+
+
+def _choices_of(kind: Any) -> Iterable[str]:
+    """Of a literal, or of a tuple of them."""
+    choices = get_args(kind)
+    if all(isinstance(choice, str) for choice in choices):
+        return choices
+    return [word for choice in choices for word in get_args(choice)]
 
 
 def _keys(section: type[Struct]) -> Iterable[str]:

@@ -26,10 +26,10 @@ def _keeps_the_count(node: ir.Node, inputs: Inputs, outputs: Sequence[Known]) ->
 
 
 def _fits_weights(node: ir.Node, inputs: Inputs, outputs: Sequence[Known]) -> bool:
-    shapes = [None if x is None else x.shape for x in inputs[:2]]
-    if len(shapes) < 2 or shapes[0] is None or shapes[1] is None:
+    x, weight = (None if given is None else given.shape for given in inputs[:2])
+    if x is None or weight is None or min(len(x), len(weight)) < 2:
         return True
-    (_, channels, *_), (first, second, *_) = shapes
+    channels, (first, second) = x[1], weight[:2]
     groups = node.attributes.get_int("group", 1) or 0
     if groups < 1 or first is None or second is None or first % groups:
         return False

@@ -67,9 +67,9 @@ def follow(graph: ir.Graph, images: ir.Value, batch: int) -> dict[ir.Value, Know
 
 def _filled(x: Known, content: Array) -> Known:
     """The evaluator gives Python's own numbers here and there, the schema knows the type."""
-    if x.dtype is not None:
-        content = np.asarray(content, x.dtype.numpy())
-    return Known(ir.DataType.from_numpy(content.dtype), content.shape, content)
+    assert x.dtype is not None
+    content = np.asarray(content, x.dtype.numpy())
+    return Known(x.dtype, content.shape, content)
 
 
 class _Follower:
@@ -123,6 +123,8 @@ class _Follower:
         if node.op_type in ("Shape", "Size"):
             return self._shape_of(node, inputs[0])
         if any(x is not None and x.content is None for x in inputs):
+            return None
+        if any(x.dtype in (None, ir.DataType.STRING) for x in shaped):
             return None
         sizes = [x.size for x in (*inputs, *shaped) if x is not None]
         cost = sum(n for n in sizes if n is not None)

@@ -1,5 +1,6 @@
 """From bytes to a graph that keeps ONNX's rules, with its weights in memory."""
 
+import logging
 import os
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
@@ -10,6 +11,9 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from detq.errors import DetqError, InputError, UnsupportedOperatorError
+
+# Its warnings come on several lines, and what they are about is told in one.
+logging.getLogger("onnx_ir").addHandler(logging.NullHandler())
 
 OLDEST_OPSET = 11
 LARGEST = 2**31 - 1  # bytes, of a file and of its weights: protobuf's own limit

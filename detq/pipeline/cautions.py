@@ -4,11 +4,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
+import onnx_ir as ir
 
 from detq.calibration import CalibrationImages
 from detq.data.images import list_images, sha256_of
+from detq.graph.files import load_model
 from detq.pipeline.make import IMAGES
 from detq.pipeline.measure import FILE_FOR, TRUTH
+from detq.pipeline.progress import FLOAT
 from detq.pipeline.tools import Figures
 from detq.recipe import Evaluation, Recipe
 from detq.run_dir import RunDir
@@ -24,11 +27,19 @@ def cautions(recipe: Recipe, folder: RunDir, accuracy: Mapping[str, Figures]) ->
     """
     content = (folder.path / IMAGES).read_bytes()
     images = msgspec.json.decode(content, type=CalibrationImages)
+    yield from _about_operators(load_model(folder.path / FLOAT).graph)
     yield from _about_calibration(images, recipe.calibration.count)
     if recipe.evaluation is not None:
         yield from _about_truth(msgspec.json.decode((folder.path / TRUTH).read_bytes()))
         yield from _about_evaluation(recipe.evaluation, images, accuracy)
         yield from _about_targets(recipe.evaluation, recipe.targets)
+
+
+def _about_operators(graph: ir.Graph) -> Iterator[str]:
+    from detq.graph.execute import run_by_reference
+
+    if odd := [f"{node.op_type} {node.name}" for node in run_by_reference(graph)]:
+        yield f"ONNX's reference ran {_some(odd, 'node')}, slowly and in float"
 
 
 def _about_calibration(images: CalibrationImages, count: int) -> Iterator[str]:

@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 
 import onnx
-from onnx import AttributeProto, ModelProto, numpy_helper
+from onnx import AttributeProto, ModelProto
 
 EXTREMES = (0, 1, -1, 2, 3, 7, -7, 2**31 - 1, 2**31, -(2**31), 2**62, -(2**63), 10**9, 65536)
 
@@ -103,11 +103,10 @@ def _damage_tensor(tensor: onnx.TensorProto, rng: random.Random) -> None:
     elif way == 3:
         tensor.data_location = onnx.TensorProto.EXTERNAL
         tensor.external_data.add(key="location", value=rng.choice(("../x", "/etc/passwd", "x")))
-    elif tensor.data_type == onnx.TensorProto.INT64 and tensor.HasField("raw_data"):
-        array = numpy_helper.to_array(tensor).copy()
-        if array.size:
-            array.reshape(-1)[rng.randrange(array.size)] = rng.choice(EXTREMES)
-            tensor.raw_data = array.tobytes()
+    elif tensor.data_type == onnx.TensorProto.INT64 and len(tensor.raw_data) >= 8:
+        place = 8 * rng.randrange(len(tensor.raw_data) // 8)
+        number = rng.choice(EXTREMES).to_bytes(8, "little", signed=True)
+        tensor.raw_data = tensor.raw_data[:place] + number + tensor.raw_data[place + 8 :]
 
 
 def _input(proto: ModelProto, rng: random.Random) -> None:

@@ -45,5 +45,5 @@ def test_a_damaged_file_is_read_or_told(tmp_path: Path, source: str) -> None:
 @pytest.mark.parametrize("source", SOURCES)
 def test_many_damaged_files(tmp_path: Path, source: str) -> None:
     content = SOURCES[source].SerializeToString()
-    found = Counter(_try(tmp_path / "model.onnx", content, seed) for seed in range(60, 560))
-    assert found["told"] > 250
+    found = Counter(_try(tmp_path / "model.onnx", content, seed) for seed in range(60, 230))
+    assert found["told"] > 80
