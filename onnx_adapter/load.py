@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from detq.errors import DetqError, InputError, UnsupportedOperatorError
 logging.getLogger("onnx_ir").addHandler(logging.NullHandler())
 
 OLDEST_OPSET = 11
+LARGEST_COUNT = 100_000  # nodes
 LARGEST = 2**31 - 1  # bytes, of a file and of its weights: protobuf's own limit
 
 _QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinear*", "QGemm",
@@ -47,6 +48,24 @@ def load_onnx(path: Path) -> ir.Model:
     except Exception as error:  # the classes depend on what is damaged
         raise damaged(path, error) from error
     return model
+
+
+def _count_inlined(model: ir.Model) -> int:
+    """Nodes when every call of a function is written out; functions may double each other."""
+    counts: dict[ir.OperatorIdentifier, int] = {}
+
+    def count(nodes: Iterable[ir.Node]) -> int:
+        return sum(counted(node.op_identifier()) for node in nodes)
+
+    def counted(name: ir.OperatorIdentifier) -> int:
+        if name not in model.functions:
+            return 1
+        if name not in counts:
+            counts[name] = LARGEST_COUNT  # stands for a function that calls itself
+            counts[name] = count(model.functions[name])
+        return counts[name]
+
+    return count(model.graph)
 
 
 class _Operators(common.naming.SimpleNameGenerator):
@@ -88,6 +107,8 @@ def _check(model: ir.Model, path: Path) -> None:
             where=str(path),
             hint=f"export it again with opset {OLDEST_OPSET} or later",
         )
+    if _count_inlined(model) > LARGEST_COUNT:
+        raise InputError("is too large with its functions written out", where=str(path))
     for node in _all_nodes(model):
         if _is_one_of(node, _QUANTIZED):
             raise InputError(
@@ -127,7 +148,9 @@ def _load_weights(model: ir.Model, path: Path) -> None:
         raise InputError("has more than 2 GB of weights", where=str(path))
     for value in stored:
         assert value.const_value is not None
-        array = value.const_value.numpy().copy()
+        outside = isinstance(value.const_value, ir.ExternalTensor)
+        array = value.const_value.numpy()
+        array = array.copy() if outside else array  # the other file may change or go
         value.const_value = ir.tensor(array, name=value.name)
         value.shape, value.dtype = ir.Shape(array.shape), value.const_value.dtype
     for node in model.graph:

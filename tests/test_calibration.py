@@ -11,6 +11,7 @@ pytest.importorskip("torch", reason="calibrating runs the network in torch")
 from detq.calibration import CalibrationImages, drawn_images, observe_images
 from detq.data.images import ImageRef, read_image, sha256_of
 from detq.data.letterbox import letterbox, network_input
+from detq.dialects import write_float
 from detq.errors import CalibrationError, DatasetError
 from detq.model import FloatModel
 from detq.observe import collect
@@ -66,6 +67,20 @@ def test_statistics_are_those_of_the_letterboxed_images(model: FloatModel, image
         assert found.tensors[value].minimum == wanted[value].minimum
         assert found.tensors[value].maximum == wanted[value].maximum
         assert found.tensors[value].images == 3
+
+
+def test_a_fixed_batch_is_always_full(model: FloatModel, images: Path) -> None:
+    fixed = FloatModel(write_float(model, batch=3), model.detector)
+    found, used, _ = observe(fixed, Calibration(data=images, batch=8))
+    wanted, same, _ = observe(model, Calibration(data=images, batch=8))
+    assert used == same
+    for value in VALUES:
+        assert found.tensors[value].images == 9  # the last of eight is seen twice
+        np.testing.assert_allclose(
+            [found.tensors[value].minimum, found.tensors[value].maximum],
+            [wanted.tensors[value].minimum, wanted.tensors[value].maximum],
+            rtol=1e-5,
+        )
 
 
 @pytest.mark.parametrize("batch", [1, 3, 8, 100])

@@ -131,7 +131,7 @@ def test_json_is_one_line_with_every_choice(written: Any) -> None:
         ("targts: [plain]", "$: Object contains unknown field `targts` (did you mean `targets`?)"),
         (
             "range: {method: minmax, percentle: 99.9}",
-            "$.range: Object contains unknown field `percentle` (did you mean `percent`?)",
+            "$.range: Object contains unknown field `percentle` (known here: method)",
         ),
         (
             "range: {method: minmx}",

@@ -1,8 +1,8 @@
 """Percentile: a share of the values is clipped, whatever they are.
 
-The threshold is the smallest t with CDF(t) ≥ p / 100, where CDF is that of |x| for a signed
-grid and of max(x, 0) for an unsigned one, zeros included. Inside a bin the values are taken
-as evenly spread, so t is exact to a bin: 1/2048 of the largest magnitude.
+The threshold is the smallest edge t of the histogram with CDF(t) ≥ p / 100, where CDF is
+that of |x| for a signed grid and of max(x, 0) for an unsigned one, zeros included: above the
+exact percentile by less than a bin, 1/2048 of the largest magnitude.
 
 A tensor may be zero so often that t = 0, which would lose all the rest. Then the percentile
 is taken of the values that are not zero.
@@ -27,7 +27,7 @@ def percentile(stats: TensorStats, grid: Grid, options: Percentile) -> Range:
 
 
 def magnitude_at(seen: Magnitudes, share: float) -> float:
-    """The smallest magnitude that a share of the values does not exceed; 0 if there are none."""
+    """The smallest edge that a share of the values does not exceed; 0 if there are none."""
     return _magnitude_of_rank(seen, share * float(seen.counts.sum()))
 
 
@@ -36,6 +36,4 @@ def _magnitude_of_rank(seen: Magnitudes, rank: float) -> float:
     if not upto[-1]:
         return 0.0
     inside = min(int(np.searchsorted(upto, rank)), len(upto) - 1)
-    share = (rank - (upto[inside] - seen.counts[inside])) / seen.counts[inside]
-    low, high = seen.edges[inside : inside + 2]
-    return float(low + min(share, 1.0) * (high - low))
+    return float(seen.edges[inside + 1])

@@ -1,7 +1,7 @@
 import os
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import get_args
 
@@ -24,9 +24,11 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
 
 def test_help_comes_at_once() -> None:
     def seconds() -> float:
-        start = time.perf_counter()
+        # Processor time: what another program takes from the machine meanwhile is not ours.
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         assert run("--help").returncode == 0
-        return time.perf_counter() - start
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
     assert min(seconds() for _ in range(3)) < 0.4
 

@@ -7,6 +7,7 @@ import pytest
 
 from detq import __version__
 from detq.dialects import write_float, write_quantized
+from detq.errors import InputError
 from detq.graph.files import (
     RECIPE,
     TARGET,
@@ -116,3 +117,21 @@ def test_blocks_and_stages_survive_the_file(tmp_path: Path) -> None:
     assert [(b.name, b.kind, b.stage) for b in read.blocks] == [
         (b.name, b.kind, b.stage) for b in model.blocks
     ]
+
+
+def test_another_batch_than_the_networks_own_is_refused() -> None:
+    model = merged("tiny_detector")
+    fixed = type(model)(write_float(model, batch=3), model.detector)
+    assert fixed.batch == 3
+    assert write_float(fixed, batch=3).graph.inputs[0].shape[0] == 3
+    with pytest.raises(InputError, match=r"^--batch: the network takes 3 images at a time, not 2"):
+        write_float(fixed, batch=2)
+
+
+def test_what_others_wrote_stays() -> None:
+    model = merged("tiny_detector")
+    graph = model.graph.clone()
+    graph.metadata_props.update({"author": "somebody", "detq.old": "x"})
+    props = write_float(type(model)(graph, model.detector)).metadata_props
+    assert props["author"] == "somebody"
+    assert "detq.old" not in props

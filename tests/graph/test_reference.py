@@ -20,7 +20,12 @@ def network(operator: str, **attributes: object) -> ir.Model:
 
 @pytest.mark.parametrize(
     ("operator", "attributes"),
-    [("LRN", {"size": 3}), ("Selu", {}), ("MeanVarianceNormalization", {}), ("Sign", {})],
+    [
+        ("ThresholdedRelu", {"alpha": 0.5}),
+        ("Selu", {}),
+        ("MeanVarianceNormalization", {}),
+        ("Sign", {}),
+    ],
 )
 def test_an_operator_without_a_function_is_run_by_the_reference(
     operator: str, attributes: dict[str, object]

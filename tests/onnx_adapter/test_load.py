@@ -145,6 +145,23 @@ def test_functions_are_inlined(tmp_path: Path) -> None:
     assert dict(found.graph.opset_imports) == {"": 17}
 
 
+@pytest.mark.parametrize("last", ["Relu", "f0"])  # f0: in a circle
+def test_functions_that_double_each_other_are_told(tmp_path: Path, last: str) -> None:
+    model = detector()
+    imports = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
+    for i in range(40):
+        inner = f"f{i + 1}" if i < 39 else last
+        domain = "" if inner == "Relu" else "own"
+        body = [helper.make_node(inner, ["a"], [y], domain=domain) for y in ("b", "c")]
+        body.append(helper.make_node("Add", ["b", "c"], ["d"]))
+        model.functions.append(helper.make_function("own", f"f{i}", ["a"], ["d"], body, imports))
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    relu = next(node for node in model.graph.node if node.op_type == "Relu")
+    relu.op_type, relu.domain = "f0", "own"
+    with pytest.raises(InputError, match=r"too large with its functions|is no valid ONNX"):
+        read_onnx(saved(tmp_path / "model.onnx", model))
+
+
 def test_the_size_is_read_alone(tmp_path: Path) -> None:
     assert image_size(saved(tmp_path / "model.onnx", detector(size=(64, 32)))) == (64, 32)
     path = saved(tmp_path / "any.onnx", detector(size=("h", "w"), metadata={"imgsz": "[96, 32]"}))

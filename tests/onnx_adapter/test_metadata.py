@@ -40,9 +40,9 @@ def test_sizes_are_read(text: str, size: tuple[int, int] | None) -> None:
      "{" * 4, "1" * 200_000, "(" * 3 + "1" + ")" * 3 + "+" * 9, "\0", "'a' * 10**9", "{[]: 1}"],
 )  # fmt: skip
 def test_a_text_that_is_no_plain_value_is_none(text: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     assert literal(text) is None
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 def test_only_detectors_are_taken() -> None:

@@ -20,7 +20,7 @@ SECONDS, GROWTH = 5, 1 << 20  # KiB
 
 def _try(path: Path, content: bytes, seed: int) -> str:
     path.write_bytes(mutated(content, seed))
-    start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    start, before = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     try:
         read_onnx(path)
         outcome = "read"
@@ -28,7 +28,7 @@ def _try(path: Path, content: bytes, seed: int) -> str:
         assert "\n" not in str(error)
         assert len(str(error)) < 1000
         outcome = "told"
-    assert time.perf_counter() - start < SECONDS, seed
+    assert time.process_time() - start < SECONDS, seed
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < GROWTH, seed
     return outcome
 
