@@ -4,16 +4,28 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import onnx_ir as ir
 import pytest
 
 pytest.importorskip("torch", reason="the steps run the network in torch")
 
 from detq.dialects import write_float
 from detq.errors import DatasetError, InputError, RecipeError
+from detq.graph.files import load_model
 from detq.model import FloatModel
 from detq.pipeline import Outcome, Tools, run
 from detq.pipeline.measure import evaluations
-from detq.recipe import Bench, Calibration, Evaluation, Recipe, recipe_as_json
+from detq.quantized import weights_of
+from detq.recipe import (
+    Bench,
+    Calibration,
+    Evaluation,
+    Kl,
+    Mse,
+    Recipe,
+    Weights,
+    recipe_as_json,
+)
 from detq.run_dir import RunDir
 from detq.target import PLAIN, Target
 from tests.tiny_dataset import SIZE, TinyDataset, tiny_dataset
@@ -207,8 +219,33 @@ def test_figures_of_an_earlier_run_do_not_outlive_a_change(
     assert (around.folder / "speed.json").exists()  # whole, and not of this run
 
 
+def test_how_to_round_is_the_files_business_and_not_the_statistics(
+    around: Around, recipe: Recipe
+) -> None:
+    usual = msgspec.structs.replace(recipe, targets=("plain",), evaluation=None, bench=None)
+    around(usual)
+    file, found = around.folder / "model.plain.onnx", set()
+    for change in (
+        {"range": Mse()},
+        {"range": Kl(divergence="masked")},
+        {"weights": Weights(method="mse", bits=4)},
+        {"activation_bits": 6},
+        {"weights": Weights(per_tensor=True, bits=5)},
+    ):
+        assert redone(around(msgspec.structs.replace(usual, **change))) == ["quantize.plain"]
+        numbers = [value.numpy().tobytes() for value in constants(file)]
+        found.add(b"".join(numbers))
+    assert len(found) == 5
+    for name, codes, scale in weights_of(load_model(file)):
+        assert (int(abs(codes).max()), scale.ndim) == (15, 0), name
+
+
+def constants(file: Path) -> list[ir.TensorProtocol]:
+    values = load_model(file).graph.initializers.values()
+    return [value.const_value for value in values if value.const_value is not None]
+
+
 def test_the_float_file_is_the_merged_network(around: Around, recipe: Recipe) -> None:
-    from detq.graph.files import load_model
     from detq.transforms import transform
 
     around(recipe)

@@ -11,11 +11,12 @@ from torch import Tensor
 from detq.graph.execute import compile_slice, execute, parameters
 from detq.graph.files import load_model, save_model
 from detq.model import FloatModel
-from detq.numerics import WEIGHTS_7_BIT
+from detq.numerics import WEIGHTS_7_BIT, round_to_grid
 from detq.placement import place
 from detq.quantized import QuantizedModel, quantize, scales_of, weights_of
+from detq.ranges.weights import WEIGHT_RANGES
 from detq.stats import Range
-from detq.target import PLAIN, Target
+from detq.target import PLAIN, Target, with_grids
 from tests.block_writer import Writer
 from tests.engines import in_interpreter, in_onnxruntime
 from tests.steps import UNSIGNED, images, merged, quantized
@@ -280,3 +281,83 @@ def test_weights_that_two_layers_share(in_float: dict[str, str]) -> None:
     outputs = in_interpreter(q.graph, {"images": images(model)})["outputs"]
     wanted = in_interpreter(model.graph, {"images": images(model)})["outputs"]
     assert np.sqrt(np.mean((outputs - wanted) ** 2)) <= 0.05 * wanted.std()
+
+
+def _coarse(weight_bits: int = 8, activation_bits: int = 8, per_tensor: bool = False) -> Target:
+    return with_grids(
+        PLAIN,
+        weight_bits=weight_bits,
+        activation_bits=activation_bits,
+        per_tensor_weights=per_tensor,
+    )
+
+
+@pytest.mark.parametrize("bits", [4, 5, 6, 7])
+def test_fewer_bits_are_saturated_in_the_graph(bits: int) -> None:
+    model = merged("tiny_detector")
+    q = quantized(model, _coarse(bits, bits))
+    onnx.checker.check_model(ir.to_proto(q.graph), full_check=True)
+    for _, codes, _ in weights_of(q.graph):
+        assert np.abs(codes.astype(int)).max() == 2 ** (bits - 1) - 1
+    feeds = {"images": images(model, seed=1) * np.float32(3)}  # beyond what was observed
+    values = in_interpreter(_with_all_values(q.graph), feeds)
+    scales = scales_of(q.graph)
+    for point in q.placement.points:
+        rounded = values[f"{point.value}.saturate"]
+        codes = rounded / scales[point.value]
+        assert np.abs(codes - round_to_grid(codes, np.float32(1))).max() <= 1e-4
+        assert point.grid.lowest <= codes.min() + 1e-4
+        assert codes.max() <= point.grid.highest + 1e-4
+    readers = [node for node in q.graph.graph if node.op_type == "Clip"]
+    assert {str(node.name) for node in readers} >= {
+        f"{point.value}.saturate" for point in q.placement.points
+    }
+
+
+def test_a_full_grid_needs_no_clip() -> None:
+    q = quantized(merged("tiny_detector"), _coarse())
+    assert not [node for node in q.graph.graph if str(node.name).endswith(".saturate")]
+    assert content(q.graph) == content(quantized(merged("tiny_detector")).graph)
+
+
+def test_fewer_bits_agree_with_onnxruntime_and_lose_more() -> None:
+    model = merged("repvgg")
+    feeds = {"images": images(model)}
+    wanted = in_interpreter(model.graph, feeds)["outputs"]
+    noise = []
+    for bits in (8, 6, 4):
+        q = quantized(model, _coarse(bits, bits))
+        found = in_interpreter(q.graph, feeds)["outputs"]
+        other = in_onnxruntime(q.graph, feeds)["outputs"]
+        assert np.mean(np.abs(found - other) <= 1e-5 * np.ptp(wanted)) >= 0.99
+        noise.append(float(np.sqrt(np.mean((found - wanted) ** 2))))
+    assert 0 < 3 * noise[0] < noise[1] < noise[2] / 2
+
+
+def test_one_scale_for_the_weights_of_a_layer() -> None:
+    model = merged("tiny_detector")
+    q = quantized(model, _coarse(per_tensor=True))
+    onnx.checker.check_model(ir.to_proto(q.graph), full_check=True)
+    for name, codes, scale in weights_of(q.graph):
+        assert scale.shape == ()
+        stored = model.graph.graph.initializers[name].const_value
+        assert stored is not None
+        assert scale == np.float32(np.abs(stored.numpy()).max() / 127)
+        assert np.abs(codes.astype(int)).max() == 127
+
+
+def test_the_range_of_the_weights_can_be_chosen() -> None:
+    model = merged("tiny_detector")
+    placement = place(model, _coarse(weight_bits=4))
+    ranges = dict.fromkeys(placement.groups, Range(-1.0, 1.0))
+    errors = []
+    for choose in WEIGHT_RANGES.values():
+        total = 0.0
+        for name, codes, scale in weights_of(quantize(model, placement, ranges, choose).graph):
+            stored = model.graph.graph.initializers[name].const_value
+            assert stored is not None
+            wide = scale.reshape(scale.shape + (1,) * (codes.ndim - scale.ndim))
+            total += float(np.square(codes * wide - stored.numpy()).sum())
+        errors.append(total)
+    assert list(WEIGHT_RANGES) == ["minmax", "mse"]
+    assert errors[1] < 0.95 * errors[0]

@@ -12,9 +12,14 @@ from detq.errors import RecipeError
 from detq.recipe import (
     Calibration,
     ChannelWise,
+    Entropy,
     Evaluation,
+    Kl,
     MinMax,
+    Mse,
+    Percentile,
     Recipe,
+    Weights,
     read_recipe,
     recipe_as_json,
     recipe_as_yaml,
@@ -28,7 +33,9 @@ checkpoint: ${HERE}/a.pt
 size: [192, 320]
 calibration: {data: ann.json, images: ../images, count: 8, seed: 3, shrink: 4, batch: 2}
 transforms: [fold_bn]
-range: {method: minmax}
+range: {method: kl, divergence: masked}
+weights: {method: mse, bits: 6, per_tensor: true}
+activation_bits: 5
 float_layers: {"detect.*": prediction layers, "*.proj": "1e-3"}
 targets: [plain]
 batch: 1
@@ -63,6 +70,8 @@ def test_the_least_recipe_has_the_documented_defaults(written: Any) -> None:
         transforms=("reparameterize", "fold_bn"),
         channel_wise=ChannelWise(balance=1.0, least_spread=2.0),
         range=MinMax(),
+        activation_bits=8,
+        weights=Weights(method="minmax", bits=8, per_tensor=False),
         float_layers={},
         targets=("plain", "onnxruntime", "openvino"),
         batch=None,
@@ -75,12 +84,32 @@ def test_every_field_can_be_given(written: Any) -> None:
     recipe = read_recipe(written(FULL))
     assert recipe.size == (192, 320)
     assert recipe.calibration.images == Path("../images")
+    assert recipe.range == Kl(divergence="masked", guard=99.9)
+    assert recipe.weights == Weights(method="mse", bits=6, per_tensor=True)
+    assert recipe.activation_bits == 5
     assert recipe.float_layers == {"detect.*": "prediction layers", "*.proj": "1e-3"}
     assert recipe.evaluation == Evaluation(
         data=Path("/data/data.yaml"), confidence=0.001, iou=1.0, backends=("torch",), threads=2
     )
     assert recipe.bench is not None
     assert (recipe.bench.backend, recipe.bench.rounds) == ("openvino", 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("{method: minmax}", MinMax()),
+        ("{method: percentile}", Percentile(percent=99.99)),
+        ("{method: percentile, percent: 100}", Percentile(percent=100.0)),
+        ("{method: mse, candidates: 64}", Mse(candidates=64)),
+        ("{method: entropy, count_zeros: true}", Entropy(count_zeros=True)),
+        ("{method: kl, guard: 99}", Kl(divergence="exact", guard=99.0)),
+    ],
+)
+def test_a_range_method_has_options_of_its_own(written: Any, text: str, wanted: Any) -> None:
+    recipe = read_recipe(written(f"{LEAST}range: {text}\n"))
+    assert recipe.range == wanted
+    assert read_recipe(written(recipe_as_yaml(recipe))) == recipe
 
 
 @pytest.mark.parametrize("text", [LEAST, FULL])
@@ -121,7 +150,7 @@ def test_json_is_one_line_with_every_choice(written: Any) -> None:
     assert "\n" not in text
     found = json.loads(text)
     assert found["checkpoint"] == "${HERE}/a.pt"
-    assert found["range"] == {"method": "minmax"}
+    assert found["range"] == {"method": "kl", "divergence": "masked", "guard": 99.9}
     assert set(found) == set(Recipe.__struct_fields__)
 
 
@@ -137,6 +166,30 @@ def test_json_is_one_line_with_every_choice(written: Any) -> None:
             "range: {method: minmx}",
             "$.range.method: Invalid value 'minmx' (did you mean `minmax`?)",
         ),
+        (
+            "range: {method: percentile, percnt: 99}",
+            "$.range: Object contains unknown field `percnt` (did you mean `percent`?)",
+        ),
+        (
+            "range: {method: entropy, percent: 99}",
+            "$.range: Object contains unknown field `percent` (known here: method, count_zeros)",
+        ),
+        (
+            "range: {method: kl, divergence: exat}",
+            "$.range.divergence: Invalid enum value 'exat' (did you mean `exact`?)",
+        ),
+        ("range: {method: percentile, percent: 0}", "$.range.percent: Expected `float` > 0.0"),
+        ("range: {method: kl, guard: 101}", "$.range.guard: Expected `float` <= 100.0"),
+        ("range: {method: mse, candidates: 2}", "$.range.candidates: Expected `int` >= 8"),
+        ("range: {}", "$.range: Object missing required field `method`"),
+        (
+            "weights: {method: ms}",
+            "$.weights.method: Invalid enum value 'ms' (did you mean `mse`?)",
+        ),
+        ("weights: {bits: 3}", "$.weights.bits: Expected `int` >= 4"),
+        ("activation_bits: 9", "$.activation_bits: Expected `int` <= 8"),
+        ("activation_bits: 6", "$: fewer than 8 bits are simulated, for `targets: [plain]` alone"),
+        ("weights: {bits: 6}", "$: fewer than 8 bits are simulated, for `targets: [plain]` alone"),
         (
             "bench: {thread: 2}",
             "$.bench: Object contains unknown field `thread` (did you mean `threads`?)",

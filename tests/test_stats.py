@@ -1,7 +1,7 @@
 import itertools
 import math
 import time
-from dataclasses import FrozenInstanceError, fields, is_dataclass
+from dataclasses import FrozenInstanceError, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,18 @@ import pytest
 from numpy.typing import NDArray
 
 from detq.errors import CalibrationError, InputError
-from detq.histogram import BINS
-from detq.stats import CalibrationStats, Range, load_stats, merge, save_stats, stats_of, tied
+from detq.histogram import BINS, count_values
+from detq.stats import (
+    CalibrationStats,
+    Range,
+    TensorStats,
+    load_stats,
+    merge,
+    save_stats,
+    side_by_side,
+    stats_of,
+    tied,
+)
 
 
 def plain(record: Any) -> list[Any]:
@@ -63,6 +73,23 @@ def test_what_is_counted_is_what_was_given() -> None:
     assert found.histogram.zeros == int((x == 0).sum())
 
 
+@pytest.mark.parametrize("shape", [(2, 3), (2, 5, 7), (3, 1, 1, 1), (2, 40, 97, 53), (1, 5000, 3)])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_the_form_and_the_layout_play_no_part(shape: tuple[int, ...], channels_last: bool) -> None:
+    x = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
+    given = x
+    if channels_last:
+        given = np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)), -1, 1)
+    given.flags.writeable = False
+    found = stats_of(given)
+    others = tuple(i for i in range(x.ndim) if i != 1)
+    np.testing.assert_array_equal(found.channel_minimum, x.min(axis=others), strict=True)
+    np.testing.assert_array_equal(found.channel_maximum, x.max(axis=others), strict=True)
+    whole = plain(count_values(x, float(x.min()), float(x.max())))
+    assert plain(found.histogram) == whole
+    assert (found.count, found.images) == (x.size, len(x))
+
+
 def test_other_channels_are_our_fault() -> None:
     with pytest.raises(AssertionError, match="other channels"):
         merge(stats_of(np.zeros((1, 1, 2, 2), np.float32)), stats_of(batches()[0]))
@@ -74,6 +101,20 @@ def test_tied_tensors_are_as_if_they_were_one() -> None:
     assert both.minimum == min(a.minimum, b.minimum, c.minimum)
     assert both.maximum == max(a.maximum, b.maximum, c.maximum)
     assert (both.count, both.images) == (a.count + b.count + c.count, c.images)
+    assert plain(both.histogram) == plain(merge(merge(_flat(a), _flat(b)), _flat(c)).histogram)
+    assert both.channel_minimum.size == both.channel_maximum.size == 0
+
+
+def _flat(stats: TensorStats) -> TensorStats:
+    nothing = np.empty(0, np.float32)
+    return replace(stats, channel_minimum=nothing, channel_maximum=nothing)
+
+
+def test_tensors_side_by_side_are_their_concatenation() -> None:
+    rng = np.random.default_rng(2)
+    parts = [(rng.standard_normal((3, n, 4, 5)) * n).astype(np.float32) for n in (2, 7, 1)]
+    found = side_by_side([stats_of(part) for part in parts])
+    assert plain(found) == plain(stats_of(np.concatenate(parts, axis=1)))
 
 
 def calibration(names: list[str]) -> CalibrationStats:
@@ -124,6 +165,26 @@ def test_other_numpy_files(tmp_path: Path) -> None:
     np.save(tmp_path / "stats.npy", np.zeros(3))
     with pytest.raises(InputError, match="is not a file of calibration statistics"):
         load_stats(tmp_path / "stats.npy")
+
+
+def test_a_file_from_before_there_were_histograms(tmp_path: Path) -> None:
+    save_stats(calibration(["x"]), tmp_path / "new.npz")
+    with np.load(tmp_path / "new.npz") as archive:
+        columns = {name: archive[name] for name in archive.files}
+    old = ("names", "minimum", "maximum", "count", "seen", "channels", "channel_minimum",
+           "channel_maximum", "images")  # fmt: skip
+    np.savez(tmp_path / "stats.npz", **{name: columns[name] for name in old})
+    with pytest.raises(InputError) as caught:
+        load_stats(tmp_path / "stats.npz")
+    assert "it holds no histograms, an earlier detq wrote it" in str(caught.value)
+    assert "(calibrate again to write it)" in str(caught.value)
+
+
+def test_the_size_of_a_file_is_that_of_the_bins(tmp_path: Path) -> None:
+    for count in (1, 50):
+        x = np.random.default_rng(0).standard_normal((count, 2, 40, 40)).astype(np.float32)
+        save_stats(CalibrationStats({"x": stats_of(x)}, ()), tmp_path / "stats.npz")
+        assert (tmp_path / "stats.npz").stat().st_size < 2 * 8 * BINS + 5000
 
 
 def test_a_cut_file(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import msgspec
 from detq.calibration import drawn_images, observe_images
 from detq.data.images import sha256_of
 from detq.graph.files import save_model
+from detq.histogram import BINS
 from detq.pipeline.progress import FLOAT, Made, Run
 from detq.placement import candidates, place
 from detq.plan import placement_as_json
@@ -73,6 +74,7 @@ def calibrate(run: Run, floated: Step) -> Step:
         "seed": options.seed,
         "shrink": options.shrink,
         "batch": options.batch,
+        "bins": BINS,
         "images": key_of([[ref.id, sha256_of(ref.path)] for ref in refs]),
     }
     title = f"look at {len(refs)} images"

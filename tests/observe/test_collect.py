@@ -13,7 +13,7 @@ from detq.graph.execute import compile_slice, execute, parameters
 from detq.model import FloatModel
 from detq.observe import collect
 from detq.placement import place
-from detq.stats import TensorStats
+from detq.stats import TensorStats, merge, stats_of
 from detq.target import PLAIN
 from tests.steps import images, merged
 
@@ -26,7 +26,8 @@ def all_values(
     model: FloatModel, names: list[str], x: NDArray[np.float32]
 ) -> Mapping[str, NDArray[np.float32]]:
     program = compile_slice(model.graph.graph, ["images"], names)
-    found = execute(program, {"images": torch.from_numpy(x)}, parameters(program))
+    feed = torch.from_numpy(x).contiguous(memory_format=torch.channels_last)
+    found = execute(program, {"images": feed}, parameters(program))
     return {name: tensor.numpy() for name, tensor in found.items()}
 
 
@@ -37,6 +38,10 @@ def assert_equal(a: Mapping[str, TensorStats], b: Mapping[str, TensorStats]) -> 
         assert (a[name].count, a[name].images) == (b[name].count, b[name].images)
         np.testing.assert_array_equal(a[name].channel_minimum, b[name].channel_minimum)
         np.testing.assert_array_equal(a[name].channel_maximum, b[name].channel_maximum)
+        mine, theirs = a[name].histogram, b[name].histogram
+        assert (mine.exponent, mine.zeros) == (theirs.exponent, theirs.zeros)
+        np.testing.assert_array_equal(mine.positive, theirs.positive)
+        np.testing.assert_array_equal(mine.negative, theirs.negative)
 
 
 @pytest.mark.parametrize("name", ["bifpan", "lite", "tiny_detector"])
@@ -58,6 +63,32 @@ def test_every_tensor_is_measured(name: str) -> None:
             assert mine.dtype == np.float32
             np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-6 * extent)
         assert (stats.count, stats.images) == (array.size, 6)
+
+
+@pytest.mark.parametrize("name", ["bifpan", "sppf", "tiny_detector"])
+def test_every_element_is_counted(name: str) -> None:
+    # The tensors of the same batches, concatenations among them, that are not looked at.
+    model = merged(name)
+    x = images(model, 4)
+    found = collect(model, points(model), [x[:3], x[3:]])
+    parts = [all_values(model, points(model), batch) for batch in (x[:3], x[3:])]
+    each = [{value: stats_of(array) for value, array in part.items()} for part in parts]
+    assert_equal(found, {value: merge(each[0][value], each[1][value]) for value in each[0]})
+
+
+def test_the_number_of_threads_plays_no_part() -> None:
+    model = merged("tiny_detector")
+    x, told = images(model, 7), []
+    batches = [x[i : i + 1] for i in range(7)]
+    alone = collect(model, points(model), batches)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)  # three batches at a time, each on one thread
+    try:
+        assert_equal(collect(model, points(model), batches, told.append), alone)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    assert told == [1] * 7
 
 
 def test_the_order_of_the_batches_does_not_matter() -> None:

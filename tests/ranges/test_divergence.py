@@ -20,7 +20,7 @@ def shape(kind: str, bins: int = 96) -> NDArray[np.float64]:
         "normal": slow.histogram(magnitudes, bins),
         "heavy": slow.histogram(magnitudes**3, bins),
         "two": [*slow.histogram(magnitudes, bins - 30), *[0.0] * 29, 1.0],
-        "sparse": rng.poisson(0.2, bins - 1).tolist() + [1.0],
+        "sparse": [*rng.poisson(0.2, bins - 1).tolist(), 1.0],
         "shares": (rng.random(bins) * (rng.random(bins) > 0.3)).tolist(),
         "last": [0.0] * (bins - 1) + [7.0],
     }[kind])  # fmt: skip

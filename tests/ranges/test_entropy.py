@@ -1,9 +1,10 @@
+from importlib import import_module
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from detq.numerics import Grid
-from detq.ranges import entropy as module
 from detq.ranges.entropy import entropy
 from detq.recipe import Entropy
 from detq.stats import TensorStats, stats_of
@@ -32,7 +33,7 @@ def sample(kind: str) -> NDArray[np.float64]:
 def test_it_is_the_public_rule(
     monkeypatch: pytest.MonkeyPatch, kind: str, grid: Grid, count_zeros: bool
 ) -> None:
-    monkeypatch.setattr(module, "BINS", BINS)
+    monkeypatch.setattr(import_module("detq.ranges.entropy"), "BINS", BINS)
     x = sample(kind)
     counts = slow.histogram(np.abs(x) if grid.signed else np.maximum(x, 0), BINS)
     if not count_zeros:

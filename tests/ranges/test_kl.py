@@ -1,9 +1,10 @@
+from importlib import import_module
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from detq.numerics import Grid
-from detq.ranges import kl as module
 from detq.ranges.divergence import Form
 from detq.ranges.kl import kl
 from detq.recipe import Kl
@@ -47,7 +48,7 @@ def slowly(magnitudes: NDArray[np.float64], levels: int, form: Form, guard: floa
 def test_it_is_the_definition_on_each_side(
     monkeypatch: pytest.MonkeyPatch, kind: str, grid: Grid, levels: int, form: Form
 ) -> None:
-    monkeypatch.setattr(module, "BINS", BINS)
+    monkeypatch.setattr(import_module("detq.ranges.kl"), "BINS", BINS)
     x = sample(kind)
     found = kl(seen(x), grid, Kl(divergence=form, guard=90))
     bin_ = 1.5 / 2048  # of the percentile
