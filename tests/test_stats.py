@@ -77,6 +77,8 @@ def test_what_is_counted_is_what_was_given() -> None:
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_the_form_and_the_layout_play_no_part(shape: tuple[int, ...], channels_last: bool) -> None:
     x = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
+    x[0, ..., 0] -= 9  # extremes in the corners
+    x[-1, ..., -1] += 9
     given = x
     if channels_last:
         given = np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)), -1, 1)
@@ -88,6 +90,11 @@ def test_the_form_and_the_layout_play_no_part(shape: tuple[int, ...], channels_l
     whole = plain(count_values(x, float(x.min()), float(x.max())))
     assert plain(found.histogram) == whole
     assert (found.count, found.images) == (x.size, len(x))
+
+
+def test_a_tensor_may_be_larger_than_what_is_counted_at_once() -> None:
+    found = stats_of(np.ones((1, 1, 4097, 4096), np.float32))
+    assert found.histogram.count == found.count == 4097 * 4096
 
 
 def test_other_channels_are_our_fault() -> None:

@@ -12,7 +12,8 @@ as something is clipped. Four forms of the divergence differ in what they do whe
 which is the last bin alone, where h_i = 0 and something is clipped:
 
     strict     Σ p/P·(log p/P - log q/Q), infinite there
-    exact      1e-12 is added to each p/P and q/Q, and both are scaled to a sum of 1
+    exact      1e-12 is added to each p/P and q/Q; that both then sum to the same number
+               above 1 is less than 1e-8 of the divergence
     masked     the sum of ``strict`` without that bin; it may be negative
     published  Σ (p·log(P·p) - p·log(Q·q)) / P without that bin: the normalizers the other
                way round, so it exceeds ``masked`` by 2·(log P - log Q) times the covered mass
@@ -80,7 +81,6 @@ def divergences(
     elif form == "exact":
         lost = np.where(alone, clipped + delta, 1)
         found += np.where(alone, lost * (np.log(lost) - np.log(delta)), 0)
-        found /= 1 + kept * delta
     elif form == "published":
         found -= 2 * np.where(alone, 1 - clipped, 1) * np.log(np.maximum(Q / P, _TINY))
     found[Q == 0] = np.inf

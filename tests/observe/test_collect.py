@@ -1,6 +1,7 @@
 import gc
 import weakref
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import onnx_ir as ir
@@ -15,7 +16,10 @@ from detq.observe import collect
 from detq.placement import place
 from detq.stats import TensorStats, merge, stats_of
 from detq.target import PLAIN
+from detq.transforms import DEFAULT, transform
+from tests.block_writer import Writer
 from tests.steps import images, merged
+from tests.zoo import SIZE, network
 
 
 def points(model: FloatModel) -> list[str]:
@@ -76,6 +80,20 @@ def test_every_element_is_counted(name: str) -> None:
     assert_equal(found, {value: merge(each[0][value], each[1][value]) for value in each[0]})
 
 
+def test_a_concatenation_that_is_not_of_channels_is_looked_at() -> None:
+    def body(w: Writer, x: ir.Value) -> ir.Value:
+        above, below = (w.conv_module(x, 8, 3, name=name) for name in ("above", "below"))
+        shape = ("batch", 8, 2 * SIZE[0], SIZE[1])
+        return w.op("Concat", above, below, name="stacked", shape=shape, axis=2)
+
+    model = transform(network(body), DEFAULT)
+    names = ["above.relu", "below.relu", "stacked"]
+    found, x = collect(model, names, [images(model)]), images(model)
+    wanted = {name: stats_of(array) for name, array in all_values(model, names, x).items()}
+    assert_equal(found, wanted)
+    assert len(found["stacked"].channel_maximum) == 8
+
+
 def test_the_number_of_threads_plays_no_part() -> None:
     model = merged("tiny_detector")
     x, told = images(model, 7), []
@@ -85,7 +103,8 @@ def test_the_number_of_threads_plays_no_part() -> None:
     torch.set_num_threads(3)  # three batches at a time, each on one thread
     try:
         assert_equal(collect(model, points(model), batches, told.append), alone)
-        assert torch.get_num_threads() == 3
+        with ThreadPoolExecutor(1) as another:
+            assert another.submit(torch.get_num_threads).result() == 3
     finally:
         torch.set_num_threads(before)
     assert told == [1] * 7

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from detq.ranges.divergence import Form, bins_to_keep, divergences
+from detq.ranges.divergence import Form, _lower_bound, bins_to_keep, divergences
 from tests.reference import ranges as slow
 
 FORMS: tuple[Form, ...] = ("strict", "exact", "masked", "published")
@@ -67,6 +67,26 @@ def test_leaving_candidates_out_changes_nothing(counts: list[int], levels: int, 
     found = bins_to_keep(array, levels, form)
     assert every[found - levels] == every.min()
     assert (every[found - levels + 1 :] > every.min()).all()
+
+
+@settings(max_examples=40)
+@given(
+    counts=st.lists(st.integers(0, 50), min_size=40, max_size=80).filter(any),
+    levels=st.integers(2, 30),
+)
+def test_two_parts_diverge_no_more_than_all(counts: list[int], levels: int) -> None:
+    array = np.array(counts, np.float64)
+    kept = np.arange(levels, len(counts) + 1)
+    bound = _lower_bound(array, levels, kept)
+    for form in ("strict", "exact"):
+        assert (bound <= divergences(array, levels, form, kept) + 1e-9).all()
+
+
+def test_two_parts_are_all_where_nothing_else_is_lost() -> None:
+    counts = np.arange(20.0, 0, -1)
+    kept = np.array([8])  # as many as there are levels: what is clipped is all that is lost
+    wanted = divergences(counts, 8, "strict", kept)
+    np.testing.assert_allclose(_lower_bound(counts, 8, kept), wanted, rtol=1e-9)
 
 
 def test_a_clipped_bin_where_nothing_was_kept_rules_a_candidate_out() -> None:
