@@ -4,7 +4,9 @@
 
 Interleaved in one process, for each round: the forward alone, the forward with statistics of
 every tensor that is rounded, and every range estimator on these. Images are read before and
-kept out of the times. Then the peak of memory above the imports, each in a process of its
+kept out of the times. On cores that others use too, wall time says little: the same ratios of
+processor time stand beside it, for which ``--threads 1`` keeps idle threads of the forward
+from counting. Then the peak of memory above the imports, each in a process of its
 own, for ``count`` images and for four times as many.
 """
 
@@ -70,16 +72,18 @@ def speed(arguments: argparse.Namespace) -> dict[str, object]:
     placement = place(model, PLAIN)
     values = {point.value for point in placement.points}
     forward(model, images[:1])
-    rows = []
+    found: dict[str, list[tuple[float, float, float]]] = {"wall": [], "processor": []}
     for _ in range(arguments.rounds):
-        started = time.perf_counter()
+        times = [now()]
         forward(model, images)
-        bare = time.perf_counter()
+        times.append(now())
         stats = CalibrationStats(collect(model, values, images), ())
-        observed = time.perf_counter()
+        times.append(now())
         for method in METHODS:
             choose_ranges(stats, placement, estimator_from(method))
-        rows.append((bare - started, observed - bare, time.perf_counter() - observed))
+        times.append(now())
+        for clock, row in zip(found, np.diff(np.array(times), axis=0).T, strict=True):
+            found[clock].append(tuple(row))
     cpu = cpu_features()
     count = sum(len(batch) for batch in images)
     return {
@@ -93,11 +97,22 @@ def speed(arguments: argparse.Namespace) -> dict[str, object]:
         "threads": torch.get_num_threads(),
         "load_average": os.getloadavg()[0],
         "rounds": arguments.rounds,
-        "forward_ms_per_image": 1e3 * median(row[0] for row in rows) / count,
+        **{clock: ratios(rows, count, len(placement.groups)) for clock, rows in found.items()},
+    }
+
+
+def now() -> tuple[float, float]:
+    return time.perf_counter(), time.process_time()
+
+
+def ratios(rows: list[tuple[float, float, float]], images: int, groups: int) -> dict[str, float]:
+    """Medians over the rounds; the ratios are taken within each."""
+    return {
+        "forward_ms_per_image": 1e3 * median(row[0] for row in rows) / images,
         "statistics_over_forward": median(row[1] / row[0] for row in rows),
         "estimators_over_forward": median(row[2] / row[0] for row in rows),
         "all_over_forward": median((row[1] + row[2]) / row[0] for row in rows),
-        "estimators_ms_per_tie_group": 1e3 * median(row[2] for row in rows) / len(placement.groups),
+        "estimators_ms_per_tie_group": 1e3 * median(row[2] for row in rows) / groups,
     }
 
 

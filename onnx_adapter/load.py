@@ -1,7 +1,6 @@
 """From bytes to a graph that keeps ONNX's rules, with its weights in memory."""
 
 import logging
-import os
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -35,8 +34,7 @@ def load_onnx(path: Path) -> ir.Model:
     proto = _parsed(path)
     try:
         model = ir.from_proto(proto)
-        # An absolute folder: where onnx-ir is told none, external data may lie anywhere.
-        ir.external_data.set_base_dir(model.graph, os.path.abspath(path.parent))
+        ir.external_data.set_base_dir(model.graph, path.parent)  # and nowhere above it
         _check(model, path)
         # Functions and constants first: what they hold is weights too.
         common.InlinePass()(model)

@@ -20,7 +20,7 @@ from detq.recipe import (
     Calibration,
     Evaluation,
     Kl,
-    Mse,
+    Percentile,
     Recipe,
     Weights,
     recipe_as_json,
@@ -226,7 +226,7 @@ def test_how_to_round_is_the_files_business_and_not_the_statistics(
     file = around.folder / "model.plain.onnx"
     found = {constants(file)}
     for change in (
-        {"range": Mse()},
+        {"range": Percentile(percent=90)},
         {"range": Kl(divergence="masked")},
         {"weights": Weights(bits=4)},
         {"weights": Weights(bits=4, method="mse")},

@@ -131,6 +131,20 @@ def test_channels_that_do_not_fit_the_weights_are_told(groups: int) -> None:
         folded(net.finish([1, 3, 8, 16], wrong))
 
 
+def test_a_reshape_to_another_number_of_numbers_is_told() -> None:
+    net = Net()
+    wrong = net.op("Reshape", "images", net.ints(1, 3, 5))
+    with pytest.raises(ModelError, match="Reshape does not fit its inputs"):
+        folded(net.finish([1, 3, 8, 16], wrong))
+
+
+def test_parts_that_are_not_there_are_told_without_making_them() -> None:
+    net = Net(18)
+    parts = net.op("Split", "images", outputs=2, axis=3, num_outputs=10**9)
+    with pytest.raises(ModelError, match="Split does not fit its inputs"):
+        folded(net.finish([1, 3, 8, 16], *parts))
+
+
 def test_an_unknown_operator_leaves_the_shape_open() -> None:
     net = Net()
     odd = net.op("Odd", "images", domain="somewhere")

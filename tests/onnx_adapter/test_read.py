@@ -6,6 +6,7 @@ import pytest
 
 from detq.errors import InputError, ModelError
 from detq.graph.build import BLOCK, DECODE, STAGE
+from detq.graph.slices import nodes_between
 from detq.model import FloatModel
 from tests.engines import assert_within_range
 from tests.onnx_adapter.conftest import Read
@@ -110,6 +111,20 @@ def test_stages_follow_the_resolution(read: Read) -> None:
     assert stage_of["gate.expand"] == "stage_3"
     assert stage_of["lateral"] == stage_of["fuse"] == "stage_4"
     assert stage_of["head.1.reg"] == "head.level_1"
+
+
+def test_every_stage_can_be_cut_out(read: Read) -> None:
+    model = read(detector())
+    graph = model.graph.graph
+    for stage in model.stages:
+        inside = [node for node in graph if node.metadata_props[STAGE] == stage]
+        reads = [x for node in inside for x in node.inputs if x is not None]
+        feeds = {str(x.name) for x in reads
+                 if x.const_value is None and x.producer() not in inside}  # fmt: skip
+        makes = [x for node in inside for x in node.outputs]
+        wanted = [str(x.name) for x in makes
+                  if x.is_graph_output() or any(use.node not in inside for use in x.uses())]  # fmt: skip
+        assert list(nodes_between(graph, feeds, wanted)) == inside
 
 
 def test_blocks_are_units(read: Read) -> None:
