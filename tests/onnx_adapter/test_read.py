@@ -122,8 +122,11 @@ def test_every_stage_can_be_cut_out(read: Read) -> None:
         feeds = {str(x.name) for x in reads
                  if x.const_value is None and x.producer() not in inside}  # fmt: skip
         makes = [x for node in inside for x in node.outputs]
-        wanted = [str(x.name) for x in makes
-                  if x.is_graph_output() or any(use.node not in inside for use in x.uses())]  # fmt: skip
+        wanted = [
+            str(x.name)
+            for x in makes
+            if x.is_graph_output() or any(use.node not in inside for use in x.uses())
+        ]
         assert list(nodes_between(graph, feeds, wanted)) == inside
 
 
