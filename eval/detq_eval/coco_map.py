@@ -7,8 +7,7 @@ runs here on some images of one class after the other; only what it adds up is k
 
 import contextlib
 import io
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -74,7 +73,7 @@ def score(dataset: Dataset, found: Found) -> CocoMetrics:
     ids = np.array(dataset.classes.category_ids)
     images = sorted((ref.id for ref, _ in found), key=lambda key: (isinstance(key, str), key))
     number = {key: index for index, key in enumerate(images)}
-    true, detected = _true(dataset, number), _detected(dataset, found, number)
+    true, detected = _True(dataset, number), _Detected(dataset, found, number)
     ordered = np.argsort(ids)  # pycocotools goes by category id, which decides its last bit
     results = [
         _evaluate_class(true, detected, category, len(images)) for category in ids[ordered].tolist()
@@ -88,32 +87,58 @@ def score(dataset: Dataset, found: Found) -> CocoMetrics:
     return CocoMetrics(**figures, per_class=tuple(named))
 
 
-@dataclass(frozen=True, slots=True)
-class _Boxes:
-    """Truth or detections of all classes; images are numbered in the order of their ids.
+class _True:
+    """The true boxes; images are numbered in the order of their ids."""
 
-    Attributes:
-        image: int [n], number of the image, ascending.
-        category: int [n], id of the class.
-        columns: further arrays of n rows.
-        rows: from the columns of some boxes to what pycocotools wants to know of each.
-    """
+    def __init__(self, dataset: Dataset, number: Mapping[int | str, int]) -> None:
+        truth = dataset.truth
+        images = np.array([number.get(ref.id, -1) for ref in dataset.images])[truth.image]
+        order = np.argsort(images, kind="stable")
+        order = order[images[order] >= 0]
+        self._image, self._category = images[order], truth.category[order]
+        self._columns = (truth.boxes[order], truth.areas[order], truth.crowd[order])
 
-    image: NDArray[Any]
-    category: NDArray[Any]
-    columns: tuple[NDArray[Any], ...]
-    rows: Callable[..., Mapping[str, NDArray[Any]]]
+    def has(self, category: int) -> bool:
+        return bool((self._category == category).any())
 
     def of(self, category: int, images: range) -> list[Row]:
-        """Rows of one class; their ids begin with 1, as 0 means nothing matched."""
-        first, last = np.searchsorted(self.image, (images.start, images.stop))
-        chosen = first + np.flatnonzero(self.category[first:last] == category)
-        named = self.rows(*(column[chosen] for column in self.columns))
-        keys = ("image_id", "category_id", "id", *named)
-        count = len(chosen)
-        values = (self.image[chosen].tolist(), [category] * count, range(1, count + 1))
-        each = zip(*values, *(column.tolist() for column in named.values()), strict=True)
-        return [dict(zip(keys, row, strict=True)) for row in each]
+        """Rows of one class."""
+        first, last = np.searchsorted(self._image, (images.start, images.stop))
+        chosen = first + np.flatnonzero(self._category[first:last] == category)
+        boxes, areas, crowd = (column[chosen] for column in self._columns)
+        named = {"bbox": boxes, "area": areas, "iscrowd": crowd.astype(np.int64)}
+        return _rows(category, self._image[chosen], named)
+
+
+class _Detected:
+    """The detections; images are numbered in the order of their ids."""
+
+    def __init__(self, dataset: Dataset, found: Found, number: Mapping[int | str, int]) -> None:
+        self._found, self._classes = found, dataset.classes
+        places = sorted((number[ref.id], index) for index, (ref, _) in enumerate(found))
+        self._places = [index for _, index in places]
+
+    def of(self, category: int, images: range) -> list[Row]:
+        """Rows of one class, read where they are: all of them may not fit into memory."""
+        each = []
+        for image in images:
+            detections = self._found[self._places[image]][1]
+            of_class = categories_of(detections, self._classes) == category
+            each.append((detections.boxes[of_class], detections.scores[of_class]))
+        boxes, scores = (np.concatenate(column) for column in zip(*each, strict=True))
+        written = written_boxes(boxes)
+        area = written[:, 2] * written[:, 3]
+        named = {"bbox": written, "area": area, "score": written_scores(scores)}
+        return _rows(category, np.repeat(images, [len(one) for one, _ in each]), named)
+
+
+def _rows(category: int, image: NDArray[Any], named: Mapping[str, NDArray[Any]]) -> list[Row]:
+    """What pycocotools wants to know of boxes; ids begin with 1, as 0 means nothing matched."""
+    count = len(image)
+    keys = ("image_id", "category_id", "id", *named)
+    values = (image.tolist(), [category] * count, range(1, count + 1))
+    each = zip(*values, *(column.tolist() for column in named.values()), strict=True)
+    return [dict(zip(keys, row, strict=True)) for row in each]
 
 
 class _OneClass:
@@ -135,39 +160,9 @@ class _OneClass:
         return [self._rows[i] for i in ids]
 
 
-def _true(dataset: Dataset, number: Mapping[int | str, int]) -> _Boxes:
-    truth = dataset.truth
-    images = np.array([number.get(ref.id, -1) for ref in dataset.images])[truth.image]
-
-    def rows(boxes: Doubles, areas: Doubles, crowd: NDArray[Any]) -> Mapping[str, NDArray[Any]]:
-        return {"bbox": boxes, "area": areas, "iscrowd": crowd.astype(np.int64)}
-
-    order = np.argsort(images, kind="stable")
-    order = order[images[order] >= 0]
-    columns = (truth.boxes[order], truth.areas[order], truth.crowd[order])
-    return _Boxes(images[order], truth.category[order], columns, rows)
-
-
-def _detected(dataset: Dataset, found: Found, number: Mapping[int | str, int]) -> _Boxes:
-    ordered = sorted((number[ref.id], index) for index, (ref, _) in enumerate(found))
-    each = [found[index][1] for _, index in ordered]
-
-    def rows(boxes: NDArray[Any], scores: NDArray[Any]) -> Mapping[str, NDArray[Any]]:
-        written = written_boxes(boxes)
-        area = written[:, 2] * written[:, 3]
-        return {"bbox": written, "area": area, "score": written_scores(scores)}
-
-    return _Boxes(
-        np.repeat(np.arange(len(each), dtype=np.int32), [len(one) for one in each]),
-        np.concatenate([categories_of(one, dataset.classes) for one in each]),
-        (np.concatenate([one.boxes for one in each]), np.concatenate([one.scores for one in each])),
-        rows,
-    )
-
-
-def _evaluate_class(true: _Boxes, detected: _Boxes, category: int, images: int) -> Arrays | None:
+def _evaluate_class(true: _True, detected: _Detected, category: int, images: int) -> Arrays | None:
     """COCOeval's arrays of one class; None where the truth has none of it."""
-    if not (true.category == category).any():
+    if not true.has(category):
         return None
     run = COCOeval(iouType="bbox")
     by_area: list[list[Record]] = [[] for _ in run.params.areaRng]

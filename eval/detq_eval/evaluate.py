@@ -1,7 +1,7 @@
 """An engine and a dataset in, figures and detections out."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from detq.data.images import ImageRef
@@ -11,6 +11,7 @@ from detq.runner import Runner
 from detq_eval.coco_map import CocoMetrics, score
 from detq_eval.dataset import Dataset
 from detq_eval.infer import InferenceOptions, infer
+from detq_eval.stored import StoredDetections
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Evaluation:
 
     metrics: CocoMetrics
     protocol: str
-    found: tuple[tuple[ImageRef, Detections], ...]
+    found: Sequence[tuple[ImageRef, Detections]]
     skipped: tuple[tuple[ImageRef, str], ...]
     seconds: float
 
@@ -61,16 +62,16 @@ def evaluate(
     skipped: list[tuple[ImageRef, str]] = []
     total = len(dataset.images)
     started = time.perf_counter()
-    found = tuple(
-        infer(
-            runner,
-            dataset.images,
-            options,
-            batch=batch,
-            on_step=lambda done: on_step(done, total),
-            on_skip=lambda image, error: skipped.append((image, error.what)),
-        )
-    )
+    found = StoredDetections()
+    for image, detections in infer(
+        runner,
+        dataset.images,
+        options,
+        batch=batch,
+        on_step=lambda done: on_step(done, total),
+        on_skip=lambda image, error: skipped.append((image, error.what)),
+    ):
+        found.append(image, detections)
     seconds = time.perf_counter() - started
     if not found:
         raise DatasetError(
