@@ -13,6 +13,7 @@ from detq.plan import Layer
 # Dimension of the weights with a scale each. TensorRT changed its mind on which dimension
 # of a transposed convolution that is, so it gets one scale in all.
 WEIGHTED: Mapping[str, int | None] = {"Conv": 0, "ConvTranspose": None}
+_NO_NUMBERS = ("Shape", "Size")  # read of a tensor, but none of its numbers
 
 
 def decide_layers(
@@ -71,7 +72,7 @@ def _prediction_layers(graph: ir.Graph) -> set[ir.Node]:
     waiting = [value.producer() for value in graph.outputs]
     while waiting:
         node = waiting.pop()
-        if node is None or node in seen:
+        if node is None or node in seen or node.op_type in _NO_NUMBERS:
             continue
         seen.add(node)
         if node.op_type in WEIGHTED and node.metadata_props.get(STAGE) != DECODE:

@@ -53,7 +53,7 @@ class Rows(nn.Module):
         for head, x, stride in zip(self.heads, (fine, self.deep(fine)), (4, 8), strict=True):
             found, points = head(x).flatten(2), cells(x, stride)
             near, far = points - found[:, :2], points + found[:, 2:4]
-            ones = torch.ones((images.shape[0], 1, points.shape[1]))
+            ones = torch.ones((x.shape[0], 1, points.shape[1]))  # asked of a feature
             scores = found[:, 4:].sigmoid()
             rows.append(torch.cat([(near + far) / 2, far - near, ones, scores], 1))
         return torch.cat(rows, 2).transpose(1, 2)
