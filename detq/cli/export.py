@@ -39,7 +39,8 @@ def export(
             is made for, if not given.
         layout: Output of an ONNX file: rows [B, boxes, columns] or channels [B, columns, boxes];
             recognised if not given.
-        names: Class names of an ONNX file: a,b,c or a data.yaml; those it says if not given.
+        names: Class names of an ONNX file: a,b,c, a data.yaml or COCO JSON; its own if
+            not given.
         format_: ONNX, merged for engines; or safetensors, branches apart, to go on from.
         batch: Fixed batch size; any batch if not given.
         float_: Float weights, the only form here; quantize writes INT8.

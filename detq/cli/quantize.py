@@ -40,7 +40,8 @@ def quantize(
             is made for, if not given.
         layout: Output of an ONNX file: rows [B, boxes, columns] or channels [B, columns, boxes];
             recognised if not given.
-        names: Class names of an ONNX file: a,b,c or a data.yaml; those it says if not given.
+        names: Class names of an ONNX file: a,b,c, a data.yaml or COCO JSON; its own if
+            not given.
         images: Folder of the images that a COCO JSON names.
         target: Engine to write a file for; may be given again.
         count: Number of calibration images to draw.

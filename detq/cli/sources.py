@@ -75,10 +75,10 @@ def size_for(path: Path, size: Size | None) -> Size:
 
 
 def names_from(text: str | None) -> tuple[str, ...] | None:
-    """Class names from ``--names``: separated by commas, or those of a data.yaml.
+    """Class names from ``--names``: separated by commas, or those of a data.yaml or COCO JSON.
 
     Raises:
-        DatasetError: the data.yaml cannot be read.
+        DatasetError: the file cannot be read.
     """
     if text is None:
         return None
@@ -86,6 +86,10 @@ def names_from(text: str | None) -> tuple[str, ...] | None:
         from detq.data.yolo_yaml import read_data_yaml
 
         return read_data_yaml(Path(text)).names
+    if text.endswith(".json"):
+        from detq.data.coco_json import read_coco_names
+
+        return read_coco_names(Path(text))
     return tuple(name.strip() or f"class_{i}" for i, name in enumerate(text.split(",")))
 
 

@@ -22,6 +22,15 @@ class _CocoFile(msgspec.Struct, frozen=True):
     images: tuple[CocoImage, ...]
 
 
+class _Category(msgspec.Struct, frozen=True):
+    id: int
+    name: str
+
+
+class _CocoCategories(msgspec.Struct, frozen=True):
+    categories: tuple[_Category, ...]
+
+
 def decode_json(file: Path, kind: type[T]) -> T:
     """A JSON file as a record.
 
@@ -49,6 +58,16 @@ def read_coco_images(file: Path, images: Path | None = None) -> tuple[tuple[Coco
         DatasetError: the file cannot be read.
     """
     return located(file, images, decode_json(file, _CocoFile).images)
+
+
+def read_coco_names(file: Path) -> tuple[str, ...]:
+    """The class names of a COCO file in the order of their ids, as detectors number them.
+
+    Raises:
+        DatasetError: the file cannot be read.
+    """
+    rows = decode_json(file, _CocoCategories).categories
+    return tuple(row.name for row in sorted(rows, key=lambda row: row.id))
 
 
 def located(

@@ -138,9 +138,19 @@ def test_the_content_decides_and_not_the_name(
     detq(*words, "--layout", "rows", "--output", tmp_path / "c.onnx").refused("--layout")
 
 
-def test_names_come_from_a_data_yaml(detq: Detq, tiny: Tiny, bare: Path, tmp_path: Path) -> None:
-    (tmp_path / "data.yaml").write_text("names: [x, y, z]\n")
-    given = ["--names", tmp_path / "data.yaml"]
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("data.yaml", "names: [x, y, z]\n"),
+        ("truth.json", '{"categories": [{"id": 7, "name": "z"}, {"id": 1, "name": "x"}, '
+                       '{"id": 3, "name": "y"}], "images": []}'),
+    ],
+)  # fmt: skip
+def test_names_come_from_a_file(
+    detq: Detq, bare: Path, tmp_path: Path, file: str, content: str
+) -> None:
+    (tmp_path / file).write_text(content)
+    given = ["--names", tmp_path / file]
     detq("export", bare, *given, "--output", tmp_path / "a.onnx").done()
     detector = json.loads(load_model(tmp_path / "a.onnx").metadata_props["detq.detector"])
     assert detector["names"] == ["x", "y", "z"]
