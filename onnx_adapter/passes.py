@@ -47,12 +47,22 @@ def fold_shapes_and_constants(model: ir.Model) -> None:
     fold(model, next(x for x in model.graph.inputs if not x.is_initializer()))
 
 
+def drop_idle_casts(model: ir.Model) -> None:
+    """Casts from a type to itself, left over from half: they would hold a run in float64 back."""
+    for node in model.graph:
+        x = node.inputs[0] if node.op_type == "Cast" else None
+        if x is not None and x.dtype == node.attributes.get_int("to"):
+            node.op_type = "Identity"
+            node.attributes.clear()
+
+
 PASSES: Sequence[Pass] = (
     common.RemoveInitializersFromInputsPass(),
     common.RemoveUnusedNodesPass(),
     forget_shapes,
     float32_throughout,
     fold_shapes_and_constants,
+    drop_idle_casts,
     # Behind the folding: an identity of shared weights holds the name of the second user.
     common.IdentityEliminationPass(),
     common.RemoveUnusedNodesPass(),

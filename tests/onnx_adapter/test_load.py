@@ -166,3 +166,26 @@ def test_the_size_is_read_alone(tmp_path: Path) -> None:
     assert image_size(saved(tmp_path / "model.onnx", detector(size=(64, 32)))) == (64, 32)
     path = saved(tmp_path / "any.onnx", detector(size=("h", "w"), metadata={"imgsz": "[96, 32]"}))
     assert image_size(path) == (96, 32)
+
+
+def test_nodes_may_stand_in_any_order(tmp_path: Path) -> None:
+    """As converters to half precision leave them."""
+    proto = detector()
+    wanted = read_onnx(saved(tmp_path / "model.onnx", proto))
+    nodes = list(proto.graph.node)
+    del proto.graph.node[:]
+    proto.graph.node.extend(reversed(nodes))
+    found = read_onnx(saved(tmp_path / "turned.onnx", proto))
+    kinds = [[node.op_type for node in model.graph.graph] for model in (found, wanted)]
+    assert sorted(kinds[0]) == sorted(kinds[1])
+    assert found.detector.strides == wanted.detector.strides
+
+
+def test_a_circle_is_told(tmp_path: Path) -> None:
+    proto = detector()
+    first, second = proto.graph.node[0], proto.graph.node[1]
+    first.input[0] = second.output[0]
+    if first.output[0] not in second.input:
+        second.input[0] = first.output[0]
+    with pytest.raises(InputError, match=r"circle\.onnx: is no valid ONNX: "):
+        read_onnx(saved(tmp_path / "circle.onnx", proto))

@@ -3,6 +3,7 @@ from collections import Counter
 import numpy as np
 import onnx_ir as ir
 import pytest
+from onnx import helper
 
 from detq.errors import InputError, ModelError
 from detq.graph.build import BLOCK, DECODE, STAGE
@@ -175,6 +176,17 @@ def test_a_size_that_cannot_be_is_refused(
     with pytest.raises((InputError, ModelError), match=words) as caught:
         read(detector(**options), size)  # type: ignore[arg-type]
     assert "model.onnx" in str(caught.value)
+
+
+def test_half_precision_leaves_no_casts(read: Read) -> None:
+    """As Ultralytics writes it: float outside, cast to half and back at the ends."""
+    proto = detector(17, batch=1)
+    cast = helper.make_node("Cast", ["images"], ["images_half"], name="cast", to=10)
+    for node in proto.graph.node:
+        node.input[:] = ["images_half" if name == "images" else name for name in node.input]
+    proto.graph.node.insert(0, cast)
+    kinds = [node.op_type for node in read(proto).graph.graph]
+    assert "Cast" not in kinds
 
 
 def test_half_precision_becomes_single(read: Read) -> None:
