@@ -13,6 +13,7 @@ BLOCKS: Mapping[str, BlockBuilder] = {
     "DWConv": conv_bn_act,
     "ConvTranspose": convs.conv_transpose,
     "RepConv": convs.rep_conv,
+    "RepVGGDW": convs.rep_vgg_dw,
     "Bottleneck": csp.bottleneck,
     "C2f": csp.c2f,
     "C3": csp.c3,

@@ -21,3 +21,11 @@ def rep_conv(write: Writer, m: Module, x: ir.Value) -> ir.Value:
     if m.has("bn"):
         total = write.add(m, total, write.apply(m.child("bn"), x))
     return write.apply(m.child("act"), total)
+
+
+def rep_vgg_dw(write: Writer, m: Module, x: ir.Value) -> ir.Value:
+    """``act(conv(x) + conv1(x))``, depthwise 7x7 and 3x3, or the one they were merged to."""
+    total = write.apply(m.child("conv"), x)
+    if not is_fused(m, "conv1"):
+        total = write.add(m, total, write.apply(m.child("conv1"), x))
+    return write.apply(m.child("act"), total)

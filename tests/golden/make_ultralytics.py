@@ -17,7 +17,7 @@ import numpy as np
 import torch
 import ultralytics
 from torch import nn
-from ultralytics.nn.modules import Conv
+from ultralytics.nn.modules import Conv, RepVGGDW
 from ultralytics.nn.tasks import DetectionModel, yaml_model_load
 from ultralytics.utils import IterableSimpleNamespace
 
@@ -55,6 +55,9 @@ def main() -> None:
     write(folder, "v8_fused", network(scaled("yolov8n.yaml")).fuse(verbose=False), stripped)
     write(folder, "own_stripped", network(OWN), stripped)
     write(folder, "own_fused", network(OWN).fuse(verbose=False), stripped)
+    torch.manual_seed(1)
+    write(folder, "dw_stripped", network(OWN, RepVGGDW(24)), stripped)
+    write(folder, "dw_fused", network(OWN, RepVGGDW(24)).fuse(verbose=False), stripped)
 
 
 def scaled(name: str) -> dict[str, Any]:
@@ -62,8 +65,13 @@ def scaled(name: str) -> dict[str, Any]:
     return {**yaml_model_load(name), "nc": len(CLASSES), "scales": SCALES}
 
 
-def network(config: dict[str, Any]) -> DetectionModel:
+def network(config: dict[str, Any], sixth: nn.Module | None = None) -> DetectionModel:
+    """With random weights; ``sixth`` stands for layer 6, where no configuration can name it."""
     model = DetectionModel(deepcopy(config), verbose=False)
+    if sixth is not None:
+        old = model.model[6]
+        sixth.i, sixth.f, sixth.type, sixth.np = old.i, old.f, "RepVGGDW", 0
+        model.model[6] = sixth
     model.names = dict(enumerate(CLASSES))
     head = model.model[-1]
     for i, branch in enumerate(head.cv2):

@@ -16,7 +16,8 @@ from detq.model import FloatModel
 from ultralytics_adapter import read_checkpoint, source_from_checkpoint
 
 GOLDEN = Path(__file__).parent.parent / "golden"
-NAMES = ["v6_stripped", "v8_training", "v8_fused", "own_stripped", "own_fused"]
+NAMES = ["v6_stripped", "v8_training", "v8_fused", "own_stripped", "own_fused", "dw_stripped",
+         "dw_fused"]  # fmt: skip
 SIZE = (64, 96)
 PIXELS, SCORE = 5e-3, 3e-5  # float32 against float64; boxes are up to 600 pixels
 
@@ -63,7 +64,7 @@ def test_outputs_are_the_same_after_merging(name: str) -> None:
     assert_golden(model, name)
     norms = [n for n in model.graph.graph if n.op_type == "BatchNormalization"]
     # A normalization behind a transposed convolution is not folded.
-    assert len(norms) == (name == "own_stripped")
+    assert len(norms) == (name in ("own_stripped", "dw_stripped"))
 
 
 def test_stages_and_blocks_are_those_of_the_layers() -> None:
