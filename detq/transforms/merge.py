@@ -9,14 +9,19 @@ from detq.errors import NotEquivalentError
 from detq.graph.build import BLOCK, KIND, STAGE
 from detq.model import FloatModel
 from detq.transforms.linear import LinearForm, has_branches, has_convolution, linear_form
+from detq.transforms.transposed import fold_into_transposed
 
+BRANCHES = "detq.branches"  # metadata of a convolution that parallel branches were merged into
 TOLERANCE = 1e-10  # of the largest output, in float64
 _MARGIN = 8  # pixels beyond the kernel in the checked image, so that inside and rim both count
 
 
 def fold_bn(model: FloatModel) -> FloatModel:
     """Normalization and per-channel scales into the convolution before them."""
-    return _merge(model, "fold_bn", branches=False)
+    merged = _merge(model, "fold_bn", branches=False)
+    fold_into_transposed(merged.graph.graph)
+    _drop_unused(merged.graph.graph)
+    return merged
 
 
 def reparameterize(model: FloatModel) -> FloatModel:
@@ -91,6 +96,8 @@ def _replace(graph: ir.Graph, form: LinearForm, root: ir.Node) -> None:
         name += "_merged"
     marks = {key: root.metadata_props[key] for key in (BLOCK, KIND, STAGE)
              if key in root.metadata_props}  # fmt: skip
+    if has_branches(form) or any(n.metadata_props.get(BRANCHES) for n in form.nodes):
+        marks[BRANCHES] = "merged"
     weights = [
         ir.Value(
             name=f"{name}.{part}",

@@ -63,8 +63,7 @@ def test_outputs_are_the_same_after_merging(name: str) -> None:
     model = transform(built(name), DEFAULT)
     assert_golden(model, name)
     norms = [n for n in model.graph.graph if n.op_type == "BatchNormalization"]
-    # A normalization behind a transposed convolution is not folded.
-    assert len(norms) == (name in ("own_stripped", "dw_stripped"))
+    assert not norms
 
 
 def test_stages_and_blocks_are_those_of_the_layers() -> None:
