@@ -41,7 +41,7 @@ class Writer:
             raise UnsupportedBlockError(
                 f"there is no builder for {module.kind}",
                 where=module.path,
-                hint="the layer is not part of a published network of this kind",
+                hint="export it to float ONNX with its own code; that is taken as well",
             )
         self.written.add(module.path)
         if not module.children:
