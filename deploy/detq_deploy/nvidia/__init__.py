@@ -1,0 +1,1 @@
+"""NVIDIA's builders: an ONNX file becomes a plan, and its layer table is read."""

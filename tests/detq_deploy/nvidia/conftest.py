@@ -1,0 +1,11 @@
+from importlib.util import find_spec
+
+import pytest
+
+from detq_deploy.nvidia.rtx_worker import MODULES
+
+
+@pytest.fixture(scope="session")
+def rtx() -> None:
+    if not any(find_spec(name) for name in MODULES):
+        pytest.skip("TensorRT-RTX is not installed: pip install 'detq[trt-check]'")
