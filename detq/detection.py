@@ -3,6 +3,7 @@
 These records travel inside the ONNX file, so that the file alone is enough to run it.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -13,6 +14,16 @@ from numpy.typing import NDArray
 from detq.errors import ModelError
 
 Layout: TypeAlias = Literal["rows", "channels"]
+SuppressedBy: TypeAlias = Literal["efficient", "onnx"]
+
+# Outputs of a file with the suppression inside, for B images: int32 [B, 1], how many of the
+# rows behind are boxes; float32 [B, M, 4], sides in input pixels; float32 [B, M]; int32 [B, M].
+NUM_DETS, DET_BOXES, DET_SCORES, DET_CLASSES = SUPPRESSED = (
+    "num_dets",
+    "det_boxes",
+    "det_scores",
+    "det_classes",
+)
 
 BOX = 4  # columns: centre x, centre y, width, height
 
@@ -31,6 +42,23 @@ class Preprocessing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     pad: int = 114
 
 
+class Suppression(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Class-wise non-maximum suppression that is part of a file.
+
+    Attributes:
+        by: ``efficient`` is TensorRT's plugin EfficientNMS_TRT, ``onnx`` the operator
+            NonMaxSuppression.
+        confidence: lowest score, exclusive.
+        iou: largest overlap that is kept, inclusive.
+        max_detections: per image.
+    """
+
+    by: SuppressedBy
+    confidence: float
+    iou: float
+    max_detections: int
+
+
 class Detector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The contract of a detector's ONNX file.
 
@@ -47,6 +75,9 @@ class Detector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         preprocessing: how the input is made.
         source: file name and sha256 of what the model was read from.
         layout: of the first output: ``rows`` [B, L, columns] or ``channels`` [B, columns, L].
+        suppression: is inside, and the outputs are ``SUPPRESSED``; None leaves it to the reader.
+        takes_pixels: the preprocessing is inside, and the input is uint8 [B, H, W, 3]: blue,
+            green, red of letterboxed images.
     """
 
     family: str
@@ -56,6 +87,8 @@ class Detector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     preprocessing: Preprocessing = Preprocessing()
     source: str = ""
     layout: Layout = "rows"
+    suppression: Suppression | None = None
+    takes_pixels: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,3 +139,41 @@ def rows_of_output(
     filled = np.ones((*rows.shape[:2], whole), np.float32)
     filled[..., :BOX], filled[..., BOX + 1 :] = rows[..., :BOX], rows[..., BOX:]
     return filled
+
+
+def suppressed_output(
+    outputs: Mapping[str, NDArray[Any]], detector: Detector, batch: int, where: str = ""
+) -> list[Detections]:
+    """What a file with the suppression inside found, in pixels of the network's input.
+
+    Args:
+        outputs: of one run; ``SUPPRESSED`` says which.
+        detector: the contract of the file.
+        batch: number of images that went in.
+        where: what gave the outputs, for the error.
+
+    Raises:
+        ModelError: an output is missing, or of another form.
+    """
+    limit = detector.suppression.max_detections if detector.suppression is not None else 0
+    shapes = [(batch, 1), (batch, limit, BOX), (batch, limit), (batch, limit)]
+    found = [outputs[name].shape if name in outputs else None for name in SUPPRESSED]
+    if found != shapes:
+        raise ModelError(
+            f"gives {_named(found)} where {_named(shapes)} is promised",
+            where=where,
+            hint="write the file again",
+        )
+    return [
+        Detections(
+            np.ascontiguousarray(outputs[DET_BOXES][row, :count], np.float32),
+            np.ascontiguousarray(outputs[DET_SCORES][row, :count], np.float32),
+            outputs[DET_CLASSES][row, :count].astype(np.int64),
+        )
+        for row, count in enumerate(outputs[NUM_DETS][:, 0].tolist())
+    ]
+
+
+def _named(shapes: Sequence[tuple[int, ...] | None]) -> str:
+    pairs = zip(SUPPRESSED, shapes, strict=True)
+    return ", ".join(f"{name} {'missing' if s is None else list(s)}" for name, s in pairs)

@@ -14,17 +14,19 @@ A = TypeVar("A", bound=Any)  # numpy.ndarray or torch.Tensor
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The integers a tensor is rounded to; the zero point is always 0.
+    """The integers a tensor is rounded to; real zero is integer 0.
 
     Attributes:
         bits: 2 to 8.
         signed: two's complement, else 0 … 2^bits - 1.
         narrow: leave the lowest integer out, so that a sign can be flipped (weights).
+        shifted: a signed grid stored unsigned, 128 higher: the same reals in the other type.
     """
 
     bits: int = 8
     signed: bool = True
     narrow: bool = False
+    shifted: bool = False
 
     @property
     def lowest(self) -> int:
@@ -39,7 +41,12 @@ class Grid:
     @property
     def dtype(self) -> np.dtype[Any]:
         """The ONNX storage type."""
-        return np.dtype(np.int8 if self.signed else np.uint8)
+        return np.dtype(np.int8 if self.signed and not self.shifted else np.uint8)
+
+    @property
+    def zero_point(self) -> int:
+        """What is stored for real zero."""
+        return 128 if self.shifted else 0
 
 
 ACTIVATIONS = Grid()

@@ -8,7 +8,9 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from detq.detection import Detector
+from detq.graph.qdq import pair_behind, stored_behind
 from detq.graph.slices import values_by_name
+from detq.graph.stored import array_of
 from detq.model import FloatModel
 from detq.numerics import Grid, scale_from_range
 from detq.numerics import quantize as round_and_clip
@@ -17,6 +19,7 @@ from detq.ranges.weights import WeightRange, largest_weights, scale_for
 from detq.stats import Range
 
 SCALE, ZERO_POINT = "scale", "zero_point"
+WHY = "detq.why"  # on a layer: why it is INT8, or not
 
 
 @dataclass(frozen=True)
@@ -57,33 +60,34 @@ def quantize(
         for point in members:
             _insert_pair(graph, point, values[point.value], nodes, scale)
     for layer in placement.layers:
+        nodes[layer.node].metadata_props[WHY] = layer.reason
         if layer.int8:
             _round_weights(graph, nodes[layer.node], layer, weight_range)
     return QuantizedModel(copy, placement, model.detector)
 
 
 def weights_of(model: ir.Model) -> Iterator[tuple[str, NDArray[np.int8], NDArray[np.float32]]]:
-    """Every ``W_int`` with its scale, by the name of the weights, from any Q/DQ graph."""
+    """Every ``W_int`` with its scale, by the name of the weights, from any Q/DQ graph.
+
+    Weights in front of a QuantizeLinear are rounded here as it would do it.
+    """
+    seen = set()
     for node in model.graph:
-        stored = node.inputs[0] if node.op_type == "DequantizeLinear" else None
-        scale = node.inputs[1] if stored is not None else None
-        if stored is None or scale is None or stored.const_value is None:
-            continue
-        if scale.const_value is None:
-            raise AssertionError(f"scale of {stored.name} is computed")
-        yield str(stored.name), stored.const_value.numpy(), scale.const_value.numpy()
+        stored = stored_behind(node.outputs[0])
+        if stored is not None and stored.name not in seen:
+            seen.add(stored.name)
+            yield stored.name, stored.integers, stored.scale
 
 
 def scales_of(model: ir.Model) -> dict[str, NDArray[np.float32]]:
     """Every activation scale, by the name of the rounded tensor."""
-    return {
-        str(node.inputs[0].name): node.inputs[1].const_value.numpy()
-        for node in model.graph
-        if node.op_type == "QuantizeLinear"
-        and node.inputs[0] is not None
-        and node.inputs[1] is not None
-        and node.inputs[1].const_value is not None
-    }
+    found = {}
+    for node in model.graph:
+        pair = pair_behind(node.outputs[0])
+        scale = None if pair is None else array_of(pair.scale)
+        if pair is not None and scale is not None:
+            found[str(pair.tensor.name)] = scale
+    return found
 
 
 def _initializer(graph: ir.Graph, name: str, array: NDArray[np.generic]) -> ir.Value:
@@ -105,7 +109,7 @@ def _activation_scale(
     scale = scale_from_range(np.asarray(largest, np.float64), grid)
     return (
         _initializer(graph, f"{group}.{SCALE}", scale),
-        _initializer(graph, f"{group}.{ZERO_POINT}", np.zeros((), grid.dtype)),
+        _initializer(graph, f"{group}.{ZERO_POINT}", np.full((), grid.zero_point, grid.dtype)),
     )
 
 
@@ -116,7 +120,7 @@ def _insert_pair(
     nodes: Mapping[str, ir.Node],
     scale: tuple[ir.Value, ir.Value],
 ) -> None:
-    integer = ir.DataType.INT8 if point.grid.signed else ir.DataType.UINT8
+    integer = ir.DataType.from_numpy(point.grid.dtype)
     q = _node("QuantizeLinear", f"{point.value}.quantize", value, scale, integer)
     dq = _node("DequantizeLinear", f"{point.value}.dequantize", q.outputs[0], scale)
     producer = value.producer()

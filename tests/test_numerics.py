@@ -35,12 +35,21 @@ def plain_round(x: np.float32, scale: np.float32) -> int:
         (ACTIVATIONS_UNSIGNED, 0, 255, np.uint8),
         (WEIGHTS, -127, 127, np.int8),
         (WEIGHTS_7_BIT, -63, 63, np.int8),
+        (Grid(shifted=True), -128, 127, np.uint8),
         (Grid(bits=2), -2, 1, np.int8),
         (Grid(bits=2, signed=False), 0, 3, np.uint8),
     ],
 )
 def test_ends_of_a_grid(grid: Grid, lowest: int, highest: int, dtype: type) -> None:
     assert (grid.lowest, grid.highest, grid.dtype) == (lowest, highest, np.dtype(dtype))
+
+
+@pytest.mark.parametrize("grid", [*GRIDS, Grid(shifted=True), Grid(bits=6, shifted=True)])
+def test_every_integer_fits_what_it_is_stored_as(grid: Grid) -> None:
+    stored = np.iinfo(grid.dtype)
+    assert stored.min <= grid.lowest + grid.zero_point
+    assert grid.highest + grid.zero_point <= stored.max
+    assert grid.zero_point == (128 if grid.shifted else 0)
 
 
 @pytest.mark.parametrize("scale", SCALES)

@@ -23,7 +23,8 @@ from tests.steps import UNSIGNED, images, merged, quantized
 from tests.zoo import ZOO, network
 
 NARROW = Target("narrow", weights=WEIGHTS_7_BIT)
-TARGETS = {"signed": PLAIN, "unsigned": UNSIGNED, "narrow": NARROW}
+SHIFTED = Target("shifted", unsigned_activations=True, shifted_activations=True)
+TARGETS = {"signed": PLAIN, "unsigned": UNSIGNED, "shifted": SHIFTED, "narrow": NARROW}
 
 
 def content(model: ir.Model) -> bytes:
@@ -56,7 +57,10 @@ def test_every_point_has_one_pair_and_its_readers(name: str, target: Target) -> 
         assert sorted({n.name for n in dq.outputs[0].consumers()}) == sorted(point.consumers)
         zero = dq.inputs[2]
         assert zero is not None
-        assert zero.dtype == (ir.DataType.INT8 if point.grid.signed else ir.DataType.UINT8)
+        assert zero.dtype == ir.DataType.from_numpy(point.grid.dtype)
+        assert zero.const_value is not None
+        assert int(zero.const_value.numpy()) == point.grid.zero_point
+        assert point.grid.shifted is (point.grid.signed and target.shifted_activations)
 
 
 @pytest.mark.parametrize("name", ZOO)
@@ -194,6 +198,15 @@ def test_the_whole_agrees_with_onnxruntime_and_is_near_the_float_model(
     assert np.abs(got - wanted).max() <= 0.01 * extent
     noise = 0.1 if target is NARROW else 0.05
     assert 0 < np.sqrt(np.mean((got - in_float) ** 2)) <= noise * in_float.std()
+
+
+@pytest.mark.parametrize("name", ["bifpan", "silu", "tiny_detector"])
+def test_storing_codes_shifted_changes_no_number(name: str) -> None:
+    unsigned, shifted = (quantized(merged(name), target) for target in (UNSIGNED, SHIFTED))
+    feeds = {"images": images(merged(name), seed=1)}
+    one, other = (in_interpreter(model.graph, feeds)["outputs"] for model in (unsigned, shifted))
+    np.testing.assert_array_equal(one, other)
+    assert any(point.grid.shifted for point in shifted.placement.points)
 
 
 def test_copying_adds_no_error() -> None:

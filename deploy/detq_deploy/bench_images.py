@@ -1,6 +1,7 @@
 """What a contender is fed: noise, or images of the user's that are already prepared."""
 
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -21,9 +22,9 @@ def input_size(path: Path, run: Runner) -> tuple[int, int]:
         InputError: neither says; a size has to be given.
     """
     if path.suffix.lower() == ".onnx":
-        shape = load_model(path).graph.inputs[0].shape
-        if shape is not None and len(shape) == 4:
-            height, width = shape[2], shape[3]
+        images = load_model(path).graph.inputs[0]
+        if images.shape is not None and len(images.shape) == 4:
+            height, width = images.shape[1:3] if takes_pixels(run) else images.shape[2:]
             if isinstance(height, int) and isinstance(width, int):
                 return height, width
     try:
@@ -34,7 +35,17 @@ def input_size(path: Path, run: Runner) -> tuple[int, int]:
         ) from error
 
 
-def batches(batch: int, size: tuple[int, int], images: str | None) -> list[NDArray[np.float32]]:
+def takes_pixels(run: Runner) -> bool:
+    """Whether a model takes uint8 [B, H, W, 3]."""
+    try:
+        return run.detector.takes_pixels
+    except InputError:
+        return False  # not written by detq
+
+
+def batches(
+    batch: int, size: tuple[int, int], images: str | None, *, pixels: bool = False
+) -> list[NDArray[Any]]:
     """Contiguous float32 [batch, 3, H, W] arrays to run one after the other.
 
     Args:
@@ -43,14 +54,24 @@ def batches(batch: int, size: tuple[int, int], images: str | None) -> list[NDArr
         images: an ``.npz`` file with the array ``images``, float32 [n, 3, H, W] as the
             network takes them; uniform noise in 0…1 if None. The last batch is filled up
             from the beginning.
+        pixels: uint8 [batch, H, W, 3] instead, noise in 0…255.
 
     Raises:
         InputError: the file cannot be read, or holds something else.
     """
     if images is None:
         noise = np.random.default_rng(0)
+        if pixels:
+            whole = (batch, *size, 3)
+            return [noise.integers(0, 256, whole, np.uint8) for _ in range(_RANDOM_BATCHES)]
         shape = (batch, 3, *size)
         return [noise.random(shape, np.float32) for _ in range(_RANDOM_BATCHES)]
+    if pixels:
+        raise InputError(
+            "holds prepared images, and the model prepares them itself",
+            where=images,
+            hint="time a file without preprocessing",
+        )
     given = _load(Path(images), size)
     count = -(-len(given) // batch)
     order = np.arange(count * batch).reshape(count, batch) % len(given)

@@ -10,15 +10,14 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from detq.errors import DetqError
 from detq.runner import Runner
 from detq_deploy.backends import open_runner
-from detq_deploy.bench_images import batches, input_size
+from detq_deploy.bench_images import batches, input_size, takes_pixels
 from detq_deploy.bench_messages import (
     Burst,
     Inspected,
@@ -33,7 +32,7 @@ from detq_deploy.bench_messages import (
 from detq_deploy.inspect_cpu import INSPECTORS, int8_layers
 from detq_deploy.peak_memory import peak_rss_mib
 
-Feed = Iterator[NDArray[np.float32]]
+Feed = Iterator[NDArray[Any]]
 
 
 def main() -> None:
@@ -62,7 +61,8 @@ def _serve(requests: IO[bytes], replies: IO[bytes]) -> None:
     with open_runner(order.backend, path, threads=order.threads) as run:
         batch = order.batch or run.batch or 1
         size = order.size or input_size(path, run)
-        feed = itertools.cycle(batches(batch, size, order.images))
+        images = batches(batch, size, order.images, pixels=takes_pixels(run))
+        feed = itertools.cycle(images)
         _time_burst(run, feed, batch, Burst(ms=order.warmup_ms, runs=2))
         send(replies, Ready(engine=run.name, batch=batch, size=size))
         while (request := receive(requests, Request)) is not None:

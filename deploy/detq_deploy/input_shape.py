@@ -28,12 +28,27 @@ def only_input(shapes: Sequence[Shape], where: str) -> Shape:
     return shapes[0]
 
 
-def fitting(images: NDArray[Any], shape: Shape, where: str) -> NDArray[np.float32]:
+def fitting(
+    images: NDArray[Any], shape: Shape, where: str, *, pixels: bool = False
+) -> NDArray[Any]:
     """``images`` as the engines want them, not copied where they are so already.
 
+    Args:
+        images: float32 [B, 3, H, W], or uint8 [B, H, W, 3].
+        shape: that the file takes.
+        where: the file, for the error.
+        pixels: it takes uint8.
+
     Raises:
-        InputError: a dimension differs from what the file fixed.
+        InputError: a dimension or type differs from what the file fixed.
     """
+    if pixels != (images.dtype == np.uint8):
+        wants, got = ("uint8 B x H x W x 3", "floats") if pixels else ("floats", "uint8")
+        raise InputError(
+            f"takes images as {wants}, was given {got}",
+            where=where,
+            hint="letterboxed pixels as they are" if pixels else "prepare the images first",
+        )
     fits = images.ndim == len(shape) and all(
         want in (None, got) for want, got in zip(shape, images.shape, strict=True)
     )
@@ -43,7 +58,7 @@ def fitting(images: NDArray[Any], shape: Shape, where: str) -> NDArray[np.float3
             where=where,
             hint="export the model for that size and batch, or change the images",
         )
-    return np.ascontiguousarray(images, dtype=np.float32)
+    return np.ascontiguousarray(images, dtype=np.uint8 if pixels else np.float32)
 
 
 def written(shape: Shape) -> str:

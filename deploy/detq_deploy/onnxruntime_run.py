@@ -6,7 +6,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from detq.detection import Detector
@@ -51,6 +50,7 @@ class OnnxRuntimeRunner:
         shapes = [tuple(n if isinstance(n, int) else None for n in i.shape) for i in inputs]
         self._shape = only_input(shapes, self._where)
         self._input: str = inputs[0].name
+        self._pixels = inputs[0].type == "tensor(uint8)"
         self._outputs: list[str] = [output.name for output in outputs]
         self.batch = self._shape[0]
 
@@ -60,9 +60,9 @@ class OnnxRuntimeRunner:
         metadata = self._session.get_modelmeta().custom_metadata_map
         return detector_from_metadata(metadata, self._where)
 
-    def __call__(self, images: NDArray[np.float32]) -> Mapping[str, NDArray[Any]]:
-        """Run float32 [B, 3, H, W]; the arrays are the caller's to keep."""
-        feeds = {self._input: fitting(images, self._shape, self._where)}
+    def __call__(self, images: NDArray[Any]) -> Mapping[str, NDArray[Any]]:
+        """Run images as the file takes them; the arrays are the caller's to keep."""
+        feeds = {self._input: fitting(images, self._shape, self._where, pixels=self._pixels)}
         try:
             arrays = self._session.run(self._outputs, feeds)
         except Exception as error:  # every status code is an exception class of its own

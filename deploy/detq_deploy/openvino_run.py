@@ -6,7 +6,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from detq.detection import Detector
@@ -46,6 +45,7 @@ class OpenVinoRunner:
         compiled = compile_model(path, threads or cpu_features().usable_cores, busy_cores)
         shapes = [_shape(port.partial_shape) for port in compiled.inputs]
         self._shape = only_input(shapes, self._where)
+        self._pixels = compiled.inputs[0].element_type.get_type_name() == "u8"
         self._request = compiled.create_infer_request()
         self.batch = self._shape[0]
 
@@ -54,9 +54,9 @@ class OpenVinoRunner:
         """The contract in the file's metadata."""
         return detector_from_metadata(self._metadata, self._where)
 
-    def __call__(self, images: NDArray[np.float32]) -> Mapping[str, NDArray[Any]]:
-        """Run float32 [B, 3, H, W]; the arrays are the caller's to keep."""
-        feeds = [fitting(images, self._shape, self._where)]
+    def __call__(self, images: NDArray[Any]) -> Mapping[str, NDArray[Any]]:
+        """Run images as the file takes them; the arrays are the caller's to keep."""
+        feeds = [fitting(images, self._shape, self._where, pixels=self._pixels)]
         try:
             found = self._request.infer(feeds, share_inputs=True, share_outputs=False)
         except RuntimeError as error:

@@ -19,6 +19,7 @@ IR_VERSION = 8
 BLOCK = "detq.block"
 KIND = "detq.kind"
 STAGE = "detq.stage"
+CALLED = "detq.called"  # on a value, in memory only: its name in the file it was read from
 DECODE = "decode"  # the stage after the prediction convolutions
 
 Array = NDArray[Any]

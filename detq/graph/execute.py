@@ -12,6 +12,7 @@ from torch import Tensor
 
 from detq.errors import ModelError, UnsupportedOperatorError
 from detq.graph.build import BLOCK
+from detq.graph.foreign_ops import Leading
 from detq.graph.ops import TABLE, Operator
 from detq.graph.reference import reference_function
 from detq.graph.slices import nodes_between
@@ -130,19 +131,19 @@ def _function(
 
 
 def parameters(
-    program: Program, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu"
+    program: Program, *, dtype: torch.dtype | None = None, device: str | torch.device = "cpu"
 ) -> dict[str, Tensor]:
-    """The constants of a program as tensors; floats in ``dtype``, integers as stored."""
+    """The constants of a program as tensors; floats in ``dtype``, or as stored if None."""
     return {
         name: _tensor(constant.numpy(), dtype, device)
         for name, constant in program.constants.items()
     }
 
 
-def _tensor(array: Any, dtype: torch.dtype, device: str | torch.device) -> Tensor:
+def _tensor(array: Any, dtype: torch.dtype | None, device: str | torch.device) -> Tensor:
     # A copy: the file's bytes may be mapped read-only, and nobody may write to the graph.
     tensor = torch.from_numpy(np.array(array, copy=True))
-    return tensor.to(device, dtype if tensor.is_floating_point() else tensor.dtype)
+    return tensor.to(device, dtype if dtype and tensor.is_floating_point() else tensor.dtype)
 
 
 def fold_constants(program: Program, params: dict[str, Tensor]) -> Program:
@@ -217,6 +218,8 @@ def _call(step: Step, arguments: list[Tensor | None]) -> Sequence[Tensor]:
             hint="the graph is damaged, or made for another image size",
         ) from error
     results = (result,) if isinstance(result, Tensor) else result
+    if isinstance(results, Leading):
+        results = results[: len(step.outputs)]
     if len(results) != len(step.outputs):
         raise UnsupportedOperatorError(
             f"{step.function.__name__} with {len(step.outputs)} outputs is not known",

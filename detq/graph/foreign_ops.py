@@ -11,7 +11,15 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its name everywhere
 from torch import Tensor
 
+from detq.numerics import round_to_grid
+
 Ints = Sequence[int]
+
+
+class Leading(tuple[Tensor, ...]):
+    """Outputs of which a node may name the first ones alone."""
+
+    __slots__ = ()
 
 
 def ConstantOfShape(shape: Tensor, *, value: Any = None) -> Tensor:
@@ -169,11 +177,26 @@ def Floor(x: Tensor) -> Tensor:
     return torch.floor(x)
 
 
+def Round(x: Tensor) -> Tensor:
+    return round_to_grid(x, torch.ones((), dtype=x.dtype, device=x.device))
+
+
+def LayerNormalization(
+    x: Tensor, gain: Tensor, shift: Tensor | None = None, *, axis: int = -1,
+    epsilon: float = 1e-5, stash_type: int = 1,
+) -> Leading:  # fmt: skip
+    over = tuple(range(axis % x.dim(), x.dim()))
+    variance, mean = torch.var_mean(x, over, correction=0, keepdim=True)
+    inverse = torch.rsqrt(variance + epsilon)
+    normal = (x - mean) * inverse * gain
+    return Leading((normal if shift is None else normal + shift, mean, inverse))
+
+
 FOREIGN: Mapping[str, Callable[..., Any]] = {
     operator.__name__: operator
     for operator in (
-        Abs, ConstantOfShape, DepthToSpace, Elu, Equal, Erf, Floor, Gather, Gelu, Gemm, Log, Max,
-        Min, Mish, Neg, PRelu, Pad, Range, ReduceMax, ReduceMin, Shape, Softplus, SpaceToDepth,
-        Tile, Where,
+        Abs, ConstantOfShape, DepthToSpace, Elu, Equal, Erf, Floor, Gather, Gelu, Gemm,
+        LayerNormalization, Log, Max, Min, Mish, Neg, PRelu, Pad, Range, ReduceMax, ReduceMin,
+        Round, Shape, Softplus, SpaceToDepth, Tile, Where,
     )
 }  # fmt: skip

@@ -5,7 +5,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
 import onnx_ir as ir
 import torch
 from numpy.typing import NDArray
@@ -46,10 +45,12 @@ class TorchRunner:
         with torch.inference_mode():
             self._program = fold_constants(program, self._params)
 
-    def __call__(self, images: NDArray[np.float32]) -> Mapping[str, NDArray[Any]]:
-        """Run float32 [B, 3, H, W]."""
+    def __call__(self, images: NDArray[Any]) -> Mapping[str, NDArray[Any]]:
+        """Run images as the file takes them."""
         with torch.inference_mode(), exact_float32():
-            feed = torch.from_numpy(images).contiguous(memory_format=torch.channels_last)
+            feed = torch.from_numpy(images)
+            if not self.detector.takes_pixels:
+                feed = feed.contiguous(memory_format=torch.channels_last)
             found = execute(self._program, {self._input: feed}, self._params)
         return {name: tensor.contiguous().numpy() for name, tensor in found.items()}
 

@@ -1,9 +1,10 @@
 """Which tensors some choice of float layers would round."""
 
 from detq.model import FloatModel
-from detq.numerics import WEIGHTS
+from detq.placement.kernels import outputs_of_any_target
 from detq.placement.layers import decide_layers
 from detq.placement.points import rounded_inputs, skip_inputs, spread_over_copies
+from detq.target import PLAIN
 
 
 def candidates(model: FloatModel) -> frozenset[str]:
@@ -16,11 +17,13 @@ def candidates(model: FloatModel) -> frozenset[str]:
         model: as ``place`` takes it.
     """
     graph = model.graph.graph
-    layers = decide_layers(graph, {}, WEIGHTS)
+    layers = decide_layers(graph, {}, PLAIN)
     int8 = {layer.node for layer in layers if layer.int8}
     points = rounded_inputs(layers, graph)
     for left_float in ("", *int8):
         for value, _ in skip_inputs(graph, int8 - {left_float}):
             points.setdefault(value, set())
     spread_over_copies(points)
+    for value in outputs_of_any_target(graph, layers):
+        points.setdefault(value, set())
     return frozenset(str(value.name) for value in points)

@@ -1,46 +1,61 @@
 import sys
+from itertools import pairwise
 
 import pytest
 
 from detq.errors import TargetError, TargetUnavailableError
-from detq.numerics import WEIGHTS, WEIGHTS_7_BIT
-from detq.target import PLAIN
-from detq_deploy.cpu import CpuFeatures, cpu_features
-from detq_deploy.saturation import Saturation, probe
-from detq_deploy.targets import TARGETS, cpu_target, target_named
-
-OLD_XEON = CpuFeatures("Old Xeon", "x86_64", ("avx", "avx2"), 4, 4)
-
-
-def trial(saturates: bool) -> Saturation:
-    return Saturation("OpenVINO 1.2.3", saturates=saturates, int8=True, kernel="jit_avx2_I8")
-
-
-def test_weights_lose_a_bit_where_products_overflow() -> None:
-    target = cpu_target("openvino", trial(saturates=True), OLD_XEON)
-    assert (target.name, target.unsigned_activations, target.weights) == (
-        "openvino",
-        True,
-        WEIGHTS_7_BIT,
-    )
-    assert "7-bit weights because" in target.note
-    for fact in ("OpenVINO 1.2.3", "jit_avx2_I8", "AVX2", "Old Xeon"):
-        assert fact in target.note
-
-
-def test_weights_keep_8_bits_elsewhere() -> None:
-    target = cpu_target("openvino", trial(saturates=False), OLD_XEON)
-    assert target.weights == WEIGHTS
-    assert "8-bit weights because" in target.note
+from detq.numerics import WEIGHTS
+from detq.target import PLAIN, Target
+from detq_deploy.parser_operators import OPERATORS
+from detq_deploy.saturation import probe
+from detq_deploy.targets import JETPACKS, TARGETS, TENSORRT, target_named
 
 
 def test_plain_is_the_simulation() -> None:
     assert target_named("plain") is PLAIN
 
 
-@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
-def test_cpu_targets_follow_the_trial_here(name: str) -> None:
-    assert target_named(name) == cpu_target(name, probe(name), cpu_features())
+@pytest.mark.parametrize("target", TENSORRT.values(), ids=TENSORRT)
+def test_a_row_of_the_table(target: Target) -> None:
+    assert target.source and target.note and target.version
+    assert (target.weights, target.unsigned_activations) == (WEIGHTS, False)
+    assert target.opset <= target.opset_ceiling
+    assert {"Conv", "QuantizeLinear", "DequantizeLinear"} <= target.operators
+    major = int(target.version.split(".")[0]) if target.engine == "tensorrt" else 11
+    weak = major < 10
+    assert target.strongly_typed is not weak
+    assert target.int8_initializers is not weak
+    assert ("float16" in target.scale_types) is not weak
+    assert target.opset == (13 if weak else 19)
+    assert (target.dla == "cache") is (target.build > 0)
+
+
+def test_dla_is_reached_by_a_cache_until_10_7() -> None:
+    assert [name for name, target in TENSORRT.items() if target.dla == "cache"] == [
+        "trt8.4", "trt8.5", "trt8.6", "trt10.3",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("version", "build"), [("8.4.1", 8401), ("8.5.2", 8502), ("8.6.2", 8602), ("10.3.0", 100300)]
+)
+def test_build_numbers_are_made_of_the_version(version: str, build: int) -> None:
+    major, minor, patch = map(int, version.split("."))
+    place = 10000 if major >= 10 else 1000
+    assert target_named(f"trt{major}.{minor}").build == build
+    assert build == place * major + 100 * minor + patch
+
+
+@pytest.mark.parametrize(("alias", "name"), JETPACKS.items())
+def test_a_jetpack_is_the_tensorrt_it_comes_with(alias: str, name: str) -> None:
+    assert target_named(alias) is TENSORRT[name]
+
+
+def test_parsers_learn_and_do_not_forget() -> None:
+    known = list(OPERATORS.values())
+    for older, newer in pairwise(known):
+        assert older < newer
+    assert "HardSwish" not in OPERATORS["8.5"] and "HardSwish" in OPERATORS["8.6"]
 
 
 def test_an_unknown_target() -> None:
