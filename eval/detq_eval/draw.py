@@ -1,7 +1,7 @@
 """Boxes on a picture, for eyes."""
 
 import colorsys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
@@ -11,19 +11,37 @@ from detq.detection import Detections
 
 Pixels = NDArray[np.uint8]
 _GOLDEN = 0.618033988749895  # of the circle: neighbouring classes get colours far apart
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_PADDING = 3  # pixels around the text of a label
+
+Rectangle = tuple[int, int, int, int]  # left, top, right, bottom
 
 
 def draw_boxes(image: Pixels, found: Detections, names: Sequence[str]) -> Pixels:
-    """A copy of ``image`` (BGR) with labelled boxes, the best on top."""
+    """A copy of ``image`` (BGR) with labelled boxes, the best on top.
+
+    Lines and letters grow more slowly than the picture. A label that would cover that of a better
+    box moves to the inside of its box, or below it, if there is room.
+    """
     canvas = image.copy()
-    thick = max(round(sum(image.shape[:2]) / 600), 1)
-    for box, score, label in reversed(
-        list(zip(found.boxes.tolist(), found.scores.tolist(), found.classes.tolist(), strict=True))
-    ):
-        left, top, right, bottom = (int(x) for x in box)
-        colour = class_colour(label)
+    around = sum(image.shape[:2])
+    thick, scale = max(round(around / 900), 1), max(0.36, around / 4000)
+    boxes = [tuple(int(x) for x in box) for box in found.boxes.tolist()]
+    labels = [
+        f"{names[label]} {score:.2f}"
+        for label, score in zip(found.classes.tolist(), found.scores.tolist(), strict=True)
+    ]
+    colours = [class_colour(label) for label in found.classes.tolist()]
+    for (left, top, right, bottom), colour in reversed(list(zip(boxes, colours, strict=True))):
         cv2.rectangle(canvas, (left, top), (right, bottom), colour, thick)
-        _write(canvas, f"{names[label]} {score:.2f}", (left, top), colour, thick)
+    places: list[Rectangle] = []
+    for box, text in zip(boxes, labels, strict=True):
+        (width, height), base = cv2.getTextSize(text, _FONT, scale, 1)
+        size = width + 2 * _PADDING, height + base + _PADDING
+        places.append(_place(box, size, canvas.shape[:2], places))
+    # After all lines, so that none runs through a word.
+    for place, text, colour in reversed(list(zip(places, labels, colours, strict=True))):
+        _write(canvas, text, place, colour, scale)
     return canvas
 
 
@@ -33,15 +51,38 @@ def class_colour(label: int) -> tuple[int, int, int]:
     return int(blue * 255), int(green * 255), int(red * 255)
 
 
+def _place(
+    box: tuple[int, ...], size: tuple[int, int], picture: tuple[int, ...], taken: list[Rectangle]
+) -> Rectangle:
+    """Where a label goes: above its box, at the top inside, or below, where it covers none."""
+    places = list(_places(box, size, picture))
+    free = (p for p in places if not any(_overlap(p, other) for other in taken))
+    return next(free, places[0])
+
+
+def _places(
+    box: tuple[int, ...], size: tuple[int, int], picture: tuple[int, ...]
+) -> Iterator[Rectangle]:
+    left, top, _, bottom = box
+    width, height = size
+    start = max(min(left, picture[1] - width), 0)
+    for upper in (top - height, top, bottom):
+        inside = max(min(upper, picture[0] - height), 0)
+        yield start, inside, start + width, inside + height
+
+
+def _overlap(a: Rectangle, b: Rectangle) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
 def _write(
-    canvas: Pixels, text: str, corner: tuple[int, int], colour: tuple[int, int, int], thick: int
+    canvas: Pixels, text: str, place: Rectangle, colour: tuple[int, int, int], scale: float
 ) -> None:
-    font, scale = cv2.FONT_HERSHEY_SIMPLEX, 0.4 * thick
-    (width, height), base = cv2.getTextSize(text, font, scale, thick)
-    left = max(min(corner[0], canvas.shape[1] - width), 0)
-    bottom = max(corner[1], height + base)  # inside the picture, also at its upper rim
-    upper = (left, bottom - height - base)
-    cv2.rectangle(canvas, upper, (left + width, bottom), colour, cv2.FILLED)
-    dark = sum(colour) < 380
-    ink = (255, 255, 255) if dark else (0, 0, 0)
-    cv2.putText(canvas, text, (left, bottom - base // 2), font, scale, ink, thick, cv2.LINE_AA)
+    left, top, right, bottom = place
+    (_, _), base = cv2.getTextSize(text, _FONT, scale, 1)
+    cv2.rectangle(canvas, (left, top), (right, bottom), colour, cv2.FILLED)
+    blue, green, red = colour
+    bright = 0.299 * red + 0.587 * green + 0.114 * blue > 128  # as an eye weighs them
+    ink = (0, 0, 0) if bright else (255, 255, 255)
+    corner = (left + _PADDING, bottom - base)
+    cv2.putText(canvas, text, corner, _FONT, scale, ink, 1, cv2.LINE_AA)

@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 
@@ -77,3 +78,46 @@ def test_boxes_without_area_and_at_the_rim(box: tuple[float, float, float, float
 
 def test_a_tiny_picture() -> None:
     assert draw_boxes(picture(2, 3), found(((0, 0, 2, 1), 0.5, 0)), ["cat"]).shape == (2, 3, 3)
+
+
+def plates(image: np.ndarray, colour: tuple[int, int, int]) -> list[tuple[int, ...]]:
+    """Left, top, right, bottom of every filled rectangle of a colour."""
+    mask = (image == np.array(colour, np.uint8)).all(axis=2).astype(np.uint8)
+    solid = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    _, _, found, _ = cv2.connectedComponentsWithStats(solid)
+    return [(x, y, x + w, y + h) for x, y, w, h, _ in found[1:].tolist()]
+
+
+def test_a_label_moves_away_from_that_of_a_better_box() -> None:
+    box = (20.0, 60.0, 180.0, 100.0)
+    drawn = draw_boxes(picture(), found((box, 0.9, 0), (box, 0.6, 1), (box, 0.3, 2)), ["x"] * 3)
+    above, inside, below = (plates(drawn, class_colour(label))[0] for label in range(3))
+    assert above[3] <= 61 and 59 <= inside[1] <= 62 and below[1] >= 99
+
+
+def test_a_crowd_of_labels_stays_inside_the_picture() -> None:
+    box = (150.0, 90.0, 199.0, 119.0)
+    rows = [(box, 0.9 - label / 10, label) for label in range(5)]
+    drawn = draw_boxes(picture(), found(*rows), ["a name"] * 5)
+    for label in range(3):
+        left, top, right, bottom = plates(drawn, class_colour(label))[0]
+        assert left >= 0 and top >= 0 and right <= 200 and bottom <= 120
+        assert bottom - top > 8, label
+
+
+def test_lines_do_not_run_through_words() -> None:
+    names = ["word", ""]
+    alone = draw_boxes(picture(), found(((20, 60, 180, 100), 0.5, 0)), names)
+    left, top, right, bottom = plates(alone, class_colour(0))[0]
+    crossing = ((30.0, 20.0, 40.0, 110.0), 0.9, 1)
+    both = draw_boxes(picture(), found(crossing, ((20, 60, 180, 100), 0.5, 0)), names)
+    np.testing.assert_array_equal(both[top:bottom, left:right], alone[top:bottom, left:right])
+
+
+@pytest.mark.parametrize(("side", "height"), [(320, (10, 18)), (1280, (16, 28))])
+def test_labels_are_legible_and_do_not_fill_the_picture(side: int, height: tuple[int, int]) -> None:
+    image = picture(side * 3 // 4, side)
+    top = side // 2
+    drawn = draw_boxes(image, found(((9, top, side - 9, top + 60), 0.5, 0)), ["dog"])
+    above = top - np.argwhere((drawn != image).any(axis=2))[:, 0].min()
+    assert height[0] <= above <= height[1]

@@ -1,0 +1,1 @@
+"""The page that shows a run: read from its folder, written as one file."""
