@@ -88,14 +88,18 @@ def describe(runner: Runner, options: InferenceOptions) -> str:
     """The protocol in one line, to stand beside the figures."""
     detector = runner.detector
     height, width = detector.size
+    inside, confidence, most = detector.suppression, options.confidence, options.max_detections
+    if inside is not None:
+        confidence, most = max(confidence, inside.confidence), min(most, inside.max_detections)
     parts = (
         f"{height}x{width}",
         f"grey {detector.preprocessing.pad}",
         f"shrink {options.shrink}" if options.shrink else "no shrink",
-        f"confidence {options.confidence:g}",
-        f"class-wise NMS at IoU {options.iou:g}",
-        "multi-label" if options.multi_label else "best label",
-        f"{options.max_detections} detections",
+        f"confidence {confidence:g}",
+        f"class-wise NMS at IoU {(inside or options).iou:g}",
+        *(["inside the file"] if inside else []),
+        "multi-label" if inside or options.multi_label else "best label",
+        f"{most} detections",
         f"COCO bbox on {runner.name}",
     )
     return ", ".join(parts)

@@ -8,10 +8,11 @@ batches; there are as many batches as buffers, which bounds the memory.
 import itertools
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import msgspec
@@ -19,13 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detq.data.images import ImageRef, read_image
-from detq.data.letterbox import Letterbox, letterbox, write_planes
-from detq.detection import Detections, rows_of_output
+from detq.data.letterbox import Letterbox, empty_input, letterbox, write_input
+from detq.detection import Detections, Detector, rows_of_output, suppressed_output
 from detq.errors import DatasetError
 from detq.runner import Runner
 from detq_eval.nms import non_max_suppression
 
 Floats = NDArray[np.float32]
+Images = NDArray[Any]
 OnStep = Callable[[int], None]
 OnSkip = Callable[[ImageRef, DatasetError], None]
 Results = list[tuple[ImageRef, Detections]]
@@ -69,7 +71,9 @@ def infer(
     """Detections of each image, in the order of ``images``.
 
     Args:
-        runner: an engine whose first output is what ``rows_of_output`` reads.
+        runner: an engine whose first output is what ``rows_of_output`` reads, or that has the
+            suppression inside; then ``confidence`` and ``max_detections`` only take boxes away,
+            and ``iou`` and ``multi_label`` are the file's.
         images: read lazily.
         options: letterbox and suppression.
         batch: images per call of an engine that takes any number; a fixed one is fed its
@@ -96,7 +100,7 @@ class _Batch:
     """Images on their way into ``inputs``."""
 
     images: list[ImageRef]
-    inputs: Floats
+    inputs: Images
     reading: list[Future[Letterbox]]
 
 
@@ -137,25 +141,24 @@ class _Pipeline:
                 return
             current = ahead.popleft()
             places, skipped = self._await(current)
-            rows = self._infer(current)
+            found = self._infer(current)
             free.append(current.inputs)
-            after.append(behind.submit(self._suppress, places, rows, skipped))
+            after.append(behind.submit(self._finish, places, found, skipped))
 
-    def _buffers(self) -> Iterator[Floats]:
+    def _buffers(self) -> Iterator[Images]:
         # Enough for every reader to be two images ahead, and one in the engine.
         ahead = max(_BATCHES_AHEAD, -(-2 * self._readers // self._batch))
-        shape = (self._batch, 3, *self._runner.detector.size)
-        return (np.zeros(shape, np.float32) for _ in range(ahead + 1))
+        return (empty_input(self._runner.detector, self._batch) for _ in range(ahead + 1))
 
-    def _read(self, image: ImageRef, planes: Floats) -> Letterbox:
-        preprocessing = self._runner.detector.preprocessing
+    def _read(self, image: ImageRef, row: Images) -> Letterbox:
+        detector = self._runner.detector
         pixels, place = letterbox(
             read_image(image.path),
-            self._runner.detector.size,
+            detector.size,
             shrink=self._options.shrink,
-            pad=preprocessing.pad,
+            pad=detector.preprocessing.pad,
         )
-        write_planes(pixels, preprocessing, planes)
+        write_input(pixels, detector, row)
         return place
 
     def _await(self, batch: _Batch) -> tuple[Places, Skipped]:
@@ -170,26 +173,54 @@ class _Pipeline:
                 places.append((row, image, reading.result()))
         return places, skipped
 
-    def _infer(self, batch: _Batch) -> Floats:
-        """The engine's rows [B, L, 5 + nc]."""
+    def _infer(self, batch: _Batch) -> Floats | list[Detections]:
+        """The engine's rows [B, L, 5 + nc], or what is left of them."""
         count = len(batch.inputs) if self._runner.batch else len(batch.images)
-        output = next(iter(self._runner(batch.inputs[:count]).values()))
-        return rows_of_output(output, self._runner.detector, count, self._runner.name)
+        outputs = self._runner(batch.inputs[:count])
+        return found_in_output(outputs, self._runner.detector, count, self._runner.name)
 
-    def _suppress(self, places: Places, rows: Floats, skipped: Skipped) -> tuple[Results, Skipped]:
-        options = self._options
+    def _finish(
+        self, places: Places, found: Floats | list[Detections], skipped: Skipped
+    ) -> tuple[Results, Skipped]:
         results: Results = []
         for row, image, place in places:
-            found = non_max_suppression(
-                rows[row],
-                confidence=options.confidence,
-                iou=options.iou,
-                max_detections=options.max_detections,
-                multi_label=options.multi_label,
-            )
-            boxes = place.boxes_in_original(found.boxes)
-            results.append((image, Detections(boxes, found.scores, found.classes)))
+            best = suppress(found[row], self._options)
+            boxes = place.boxes_in_original(best.boxes)
+            results.append((image, Detections(boxes, best.scores, best.classes)))
         return results, skipped
+
+
+def found_in_output(
+    outputs: Mapping[str, NDArray[Any]], detector: Detector, batch: int, where: str = ""
+) -> Floats | list[Detections]:
+    """Rows [B, L, 5 + nc]; of a file with the suppression inside, what it left of them.
+
+    Args:
+        outputs: of one run.
+        detector: the contract of the file.
+        batch: number of images that went in.
+        where: what gave the outputs, for the error.
+
+    Raises:
+        ModelError: an output is missing, or of another form.
+    """
+    if detector.suppression is not None:
+        return suppressed_output(outputs, detector, batch, where)
+    return rows_of_output(next(iter(outputs.values())), detector, batch, where)
+
+
+def suppress(found: Floats | Detections, options: InferenceOptions) -> Detections:
+    """The boxes of one image in input pixels, of its rows [L, 5 + nc] or of what is left."""
+    if isinstance(found, Detections):
+        sure = np.flatnonzero(found.scores > options.confidence)[: options.max_detections]
+        return Detections(found.boxes[sure], found.scores[sure], found.classes[sure])
+    return non_max_suppression(
+        found,
+        confidence=options.confidence,
+        iou=options.iou,
+        max_detections=options.max_detections,
+        multi_label=options.multi_label,
+    )
 
 
 @contextmanager

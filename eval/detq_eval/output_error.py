@@ -1,6 +1,7 @@
 """How far the raw outputs of one model are from another's, box and score columns apart."""
 
 from collections.abc import Mapping
+from math import log10
 from typing import Any
 
 import msgspec
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 # Columns of the output [B, L, 5 + nc] that share a unit.
 PARTS: Mapping[str, slice] = {"boxes": slice(0, 4), "scores": slice(4, None)}
+_OBJECTNESS = 1  # columns; 1 everywhere in an anchor-free head, which is no signal
 
 
 class OutputError(msgspec.Struct, frozen=True):
@@ -20,6 +22,8 @@ class OutputError(msgspec.Struct, frozen=True):
         largest: largest absolute difference.
         mean: mean absolute difference.
         span: largest minus smallest value of the reference.
+        snr_db: sum of the reference's squares over that of the differences, in dB; infinite
+            where nothing differs. Of the scores those of the classes, without objectness.
     """
 
     output: str
@@ -27,6 +31,7 @@ class OutputError(msgspec.Struct, frozen=True):
     largest: float
     mean: float
     span: float
+    snr_db: float
 
 
 class ErrorMeter:
@@ -42,7 +47,11 @@ class ErrorMeter:
                 continue
             for part, columns in PARTS.items():
                 meter = self._parts.setdefault((name, part), _Part())
-                meter.add(wanted[..., columns], other[name][..., columns])
+                meter.add(
+                    wanted[..., columns],
+                    other[name][..., columns],
+                    _OBJECTNESS if part == "scores" else 0,
+                )
 
     def errors(self) -> tuple[OutputError, ...]:
         """What was found so far."""
@@ -53,6 +62,7 @@ class ErrorMeter:
                 meter.largest,
                 meter.total / max(meter.count, 1),
                 max(meter.high - meter.low, 0.0),
+                meter.snr_db(),
             )
             for (name, part), meter in self._parts.items()
         )
@@ -62,11 +72,19 @@ class _Part:
     def __init__(self) -> None:
         self.largest, self.total, self.count = 0.0, 0.0, 0
         self.low, self.high = float("inf"), float("-inf")
+        self.signal, self.noise = 0.0, 0.0
 
-    def add(self, wanted: NDArray[Any], found: NDArray[Any]) -> None:
+    def add(self, wanted: NDArray[Any], found: NDArray[Any], no_signal: int) -> None:
         difference = np.abs(wanted.astype(np.float64) - found)
         self.largest = max(self.largest, float(difference.max(initial=0)))
         self.total += float(difference.sum())
         self.count += difference.size
         self.low = min(self.low, float(wanted.min(initial=np.inf)))
         self.high = max(self.high, float(wanted.max(initial=-np.inf)))
+        self.signal += float(np.square(wanted[..., no_signal:], dtype=np.float64).sum())
+        self.noise += float(np.square(difference[..., no_signal:]).sum())
+
+    def snr_db(self) -> float:
+        if not self.noise:
+            return float("inf")
+        return 10 * log10(self.signal / self.noise) if self.signal else float("-inf")

@@ -67,3 +67,18 @@ def test_no_box_is_no_error() -> None:
     meter.add(empty, empty)
     for error in meter.errors():
         assert (error.largest, error.mean, error.span) == (0, 0, 0)
+
+
+def test_signal_to_noise_leaves_the_objectness_out() -> None:
+    wanted, other = outputs(0), outputs(0)
+    wanted["outputs"][..., 4] = other["outputs"][..., 4] = 1000
+    other["outputs"][..., :4] *= np.float32(1.1)  # noise a tenth of the signal: 20 dB
+    other["outputs"][..., 5:] *= np.float32(1.01)
+    meter = ErrorMeter()
+    meter.add(wanted, other)
+    boxes, scores = errors_of(meter)["outputs boxes"], errors_of(meter)["outputs scores"]
+    assert boxes.snr_db == pytest.approx(20, abs=1e-4)
+    assert scores.snr_db == pytest.approx(40, abs=1e-3)
+    same = ErrorMeter()
+    same.add(wanted, wanted)
+    assert {error.snr_db for error in same.errors()} == {float("inf")}
