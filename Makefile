@@ -7,18 +7,21 @@ PYTHON310 ?= $(shell for p in python3.10 "$$(pyenv prefix 3.10 2>/dev/null)/bin/
 
 VENV := .venv
 VENV310 := .venv310
+PEERS := .venvs-of-peers
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 READY310 := $(VENV310)/.ready
 INSTALL := -m pip install -q --disable-pip-version-check -c constraints.txt
 
-.PHONY: help setup check test test-device clean
+.PHONY: help setup demo check test test-device test-peers clean
 
 help:
 	@echo 'make setup        .venv with detq, torch and the tools (PYTHON=$(PYTHON))'
+	@echo 'make demo         everything at work on drawn pictures, in runs/demo'
 	@echo 'make check        format, lint, types, direction of imports'
 	@echo 'make test         all tests'
 	@echo 'make test-device  what runs on devices: Python 3.10, no torch (PYTHON310=$(PYTHON310))'
+	@echo 'make test-peers   lint against what other quantizers write, installed into $(PEERS)'
 	@echo 'make clean        remove what these made'
 
 setup: $(READY)
@@ -29,9 +32,12 @@ $(READY): pyproject.toml constraints.txt
 		exit 1; }
 	@echo 'setup: $(VENV) from $(PYTHON), then detq with torch and the tools (minutes the first time)'
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python $(INSTALL) -e '.[quantize,cpu,dev]'
+	@$(BIN)/python $(INSTALL) -e '.[quantize,cpu,trt-check,dev]'
 	@touch $@
 	@echo 'setup: done, the command is $(BIN)/detq'
+
+demo: $(READY)
+	@$(BIN)/detq demo --output runs/demo
 
 check: $(READY)
 	@$(BIN)/ruff format --check .
@@ -41,6 +47,9 @@ check: $(READY)
 
 test: $(READY)
 	@$(BIN)/pytest -q
+
+test-peers: $(READY)
+	@DETQ_PEERS=$(PEERS) $(BIN)/pytest -q tests/detq_deploy/lint/test_peers.py
 
 ifeq ($(strip $(PYTHON310)),)
 test-device:
@@ -57,5 +66,5 @@ $(READY310): pyproject.toml constraints.txt
 endif
 
 clean:
-	rm -rf $(VENV) $(VENV310) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV310) $(PEERS) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

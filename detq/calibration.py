@@ -83,6 +83,17 @@ def observe_images(
     return CalibrationStats(tensors, tuple(image.sha256 for image in images.used)), images
 
 
+def first_batches(
+    model: FloatModel, refs: Sequence[ImageRef], options: Calibration, count: int
+) -> Iterator[NDArray[np.float32]]:
+    """The first ``count`` images as the network takes them; what cannot be read is left out.
+
+    Raises:
+        CalibrationError: none of them can be read.
+    """
+    return _Reader(model.detector, options, model.batch).batches(refs[:count])
+
+
 class _Reader:
     """Images as batches; what cannot be read is skipped, counted and named."""
 

@@ -27,7 +27,10 @@ Percent = Annotated[float, Meta(gt=0, le=100)]
 Side = Annotated[int, Meta(ge=32)]
 Text = Annotated[str, Meta(min_length=1)]
 Names = Annotated[tuple[Text, ...], Meta(min_length=1)]
-TransformName = Literal["fold_bn", "reparameterize", "split_coarse_fine"]
+TransformName = Literal["fold_bn", "reparameterize"]
+Metric = Literal["mae", "mse", "huber"]
+Scope = Literal["both", "block", "stage"]
+Tail = Literal["float", "quantized"]
 
 
 class Calibration(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -138,13 +141,147 @@ class ChannelWise(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """How the channels of a rounded tensor are brought to one range, at the weights' cost.
 
     Attributes:
-        balance: 0 leaves the whole difference to the tensor, 1 moves it to the weights.
-        least_spread: tensors whose largest channel is no more than so many times the median
-            one are left alone; behind a SiLU or Hardswish a multiplication stays in the graph.
+        choose: ``measured`` tries on images what each tensor gains and takes the best balance;
+            ``spread`` looks at ranges alone.
+        range: of each channel: the largest magnitude seen, or clipped where the squared error
+            is least; that one goes with ``range: {method: mse}``.
+        least_gain_db: measured, for a tensor behind a SiLU, Hardswish or the like, where a
+            multiplication per channel stays in the graph; any gain will do elsewhere.
+        images: of the calibration images, the first so many to measure on.
+        balance: with ``spread``: 0 leaves the whole difference to the tensor, 1 moves it to the
+            weights.
+        least_spread: with ``spread``: tensors whose largest channel is no more than so many
+            times the median one are left alone.
     """
 
+    choose: Literal["measured", "spread"] = "measured"
+    range: Literal["minmax", "mse"] = "minmax"
+    least_gain_db: Annotated[float, Meta(ge=0)] = 1.0
+    images: Number = 4
     balance: Annotated[float, Meta(ge=0, le=1)] = 1.0
     least_spread: Annotated[float, Meta(ge=1)] = 2.0
+
+
+class RepQuant(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """INT8 linear layers of transformer blocks, simulated, for ``targets: [plain]`` alone.
+
+    Attributes:
+        layer_norm: turn the channel-wise scales behind a LayerNorm into one, exactly.
+        softmax: codes of attention on a logarithmic scale of base √2, or the same numbers by
+            shifts of whole bits and one of two scales; null leaves it float.
+        softmax_bits: of these codes.
+    """
+
+    layer_norm: bool = True
+    softmax: Literal["log_sqrt2", "log2"] | None = "log_sqrt2"
+    softmax_bits: Bits = 8
+
+
+class CoarseFine(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which kernels get scales of their own for centre and surround (CFWS).
+
+    Attributes:
+        choose: ``all`` kernels that branches were merged into; by the gain of the ``surround``,
+            the signal over the rounding error of the taps around the centre; or by the gain of
+            the layer's output, ``measured`` on images.
+        least_gain_db: below it a kernel stays whole; not looked at for ``all``.
+        images: of the calibration images, the first so many to measure on.
+    """
+
+    choose: Literal["all", "surround", "measured"] = "surround"
+    least_gain_db: float = 3.0
+    images: Number = 4
+
+
+class _Learner(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="method"):
+    """What every learner has.
+
+    Attributes:
+        images: of the calibration images, the first so many in the order of the draw.
+        cache_gb: memory for values of all images, in GiB; what goes beyond lies on disk.
+    """
+
+    images: Number = 64
+    cache_gb: Annotated[float, Meta(gt=0)] = 4.0
+
+
+class QPRep(_Learner, frozen=True, kw_only=True, tag="qprep"):
+    """A gain and a shift per output channel by least squares, folded into scales and biases."""
+
+    images: Number = 32
+
+
+class BiasCorrection(_Learner, frozen=True, kw_only=True, tag="bias_correction"):
+    """A shift per output channel that gives every mean its float value back."""
+
+    images: Number = 32
+
+
+class _Gradient(_Learner, frozen=True, kw_only=True):
+    """What every learner by gradient has.
+
+    Attributes:
+        steps: for each layer, block or stage.
+        batch: images per step.
+        seed: of their order.
+        device: where to learn.
+    """
+
+    steps: Number = 100
+    batch: Number = 8
+    seed: Annotated[int, Meta(ge=0)] = 0
+    device: Literal["cpu", "cuda"] = "cpu"
+
+
+class QPRepLearned(_Gradient, frozen=True, kw_only=True, tag="qprep_learned"):
+    """Gain, shift and activation scales by gradient, layer by layer.
+
+    Attributes:
+        metric: of the difference from the float layer.
+    """
+
+    metric: Metric = "mae"
+
+
+class AdaRound(_Gradient, frozen=True, kw_only=True, tag="adaround"):
+    """Up or down for every weight, layer by layer."""
+
+
+class Abc(_Gradient, frozen=True, kw_only=True, tag="abc"):
+    """Across-block calibration.
+
+    Attributes:
+        scales: learn activation scales.
+        gain: learn a gain per output channel.
+        bias: learn the biases.
+        rounding: learn the integers of the weights.
+        metric: of the difference from the float network.
+        scope: match a block's own output, that of its stage through the stage's rest, or both.
+        stage_weight: of the stage's term at its last block; it grows in proportion to the depth.
+        tail: whether the rest of a stage runs in float or as it is quantized so far.
+        joint: learn a whole stage at a time.
+        confidence: weigh the places of the head's outputs by the float class confidence.
+    """
+
+    scales: bool = True
+    gain: bool = True
+    bias: bool = True
+    rounding: bool = True
+    metric: Metric = "mae"
+    scope: Scope = "both"
+    stage_weight: Annotated[float, Meta(ge=0)] = 1.0
+    tail: Tail = "float"
+    joint: bool = False
+    confidence: bool = False
+
+
+LearnMethod: TypeAlias = QPRep | QPRepLearned | Abc | AdaRound | BiasCorrection
+
+
+def learner_named(name: str) -> LearnMethod:
+    """A learner with its defaults, by the name it has in a recipe."""
+    found: LearnMethod = msgspec.convert({"method": name}, LearnMethod)
+    return found
 
 
 class Evaluation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -201,6 +338,25 @@ class Weights(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     per_tensor: bool = False
 
 
+class Head(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the files do besides the network; ``model.plain.onnx`` and the float file do not.
+
+    Attributes:
+        nms: suppression inside: ``efficient`` is TensorRT's plugin EfficientNMS_TRT, ``onnx`` the
+            operator NonMaxSuppression; null leaves it to the reader.
+        confidence: boxes with a lower score are dropped in it, 0 to below 1.
+        iou: overlap from which it drops the weaker of two boxes of a class, 0 to 1.
+        max_detections: boxes it keeps per image.
+        preprocess: take letterboxed images as they are: uint8 [B, H, W, 3], blue first.
+    """
+
+    nms: Literal["efficient", "onnx"] | None = None
+    confidence: Annotated[float, Meta(ge=0, lt=1)] = 0.03
+    iou: Annotated[float, Meta(gt=0, le=1)] = 0.65
+    max_detections: Number = 300
+    preprocess: bool = False
+
+
 class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """From a checkpoint to quantized models with their figures.
 
@@ -213,12 +369,20 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         calibration: the images to observe.
         transforms: what is done to the float graph, in this order.
         channel_wise: even out the channels before ranges are chosen; null leaves them.
+        coarse_fine: split kernels into centre and surround; null leaves all whole.
+        repquant: linear layers and attention of transformer blocks; null leaves them float.
         range: how the range of a tensor follows from what was observed.
         activation_bits: fewer than 8 are simulated, for ``targets: [plain]`` alone.
         weights: how they are rounded.
+        learn: what is learned from the calibration images then, in this order; one may stand
+            without a list.
         float_layers: pattern of layer names (as in a shell) to the reason why they stay float.
+        first_layer: whether the layer that reads the images is rounded, where the target can.
+        predictions: whether the layers that give boxes and scores are rounded.
+        cut_ties: patterns of tensor names that get a scale of their own in a tie group.
         targets: consumers to write a file for.
         batch: fixed batch size of the files; null leaves it open.
+        head: what the files do besides the network; null adds nothing.
         evaluation: null leaves accuracy unmeasured.
         bench: null leaves speed unmeasured.
     """
@@ -230,12 +394,19 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     calibration: Calibration
     transforms: tuple[TransformName, ...] = ("reparameterize", "fold_bn")
     channel_wise: ChannelWise | None = ChannelWise()
+    coarse_fine: CoarseFine | None = None
+    repquant: RepQuant | None = None
     range: RangeMethod = MinMax()
     activation_bits: Bits = 8
     weights: Weights = Weights()
+    learn: tuple[LearnMethod, ...] = ()
     float_layers: dict[Text, Text] = {}
+    first_layer: Literal["int8", "float"] = "int8"
+    predictions: Literal["float", "int8"] = "float"
+    cut_ties: tuple[Text, ...] = ()
     targets: Names = ("plain", "onnxruntime", "openvino")
     batch: Number | None = None
+    head: Head | None = None
     evaluation: Evaluation | None = None
     bench: Bench | None = None
 
@@ -245,6 +416,8 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 raise ValueError("`shrink` leaves nothing of `size`")
         if min(self.activation_bits, self.weights.bits) < 8 and self.targets != ("plain",):
             raise ValueError("fewer than 8 bits are simulated, for `targets: [plain]` alone")
+        if self.repquant is not None and self.targets != ("plain",):
+            raise ValueError("`repquant` is simulated, for `targets: [plain]` alone")
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -269,6 +442,10 @@ def read_recipe(path: Path) -> Recipe:
         )
     if type(raw.get("size")) is int:
         raw["size"] = [raw["size"]] * 2
+    if raw.get("range") == {}:
+        del raw["range"]  # the default, as for other sections
+    if isinstance(raw.get("learn"), dict):
+        raw["learn"] = [raw["learn"]]
     return _recipe_from(raw, Path, str(path))
 
 
@@ -343,7 +520,7 @@ def _words_at(place: str, raw: Any) -> list[str]:
     """What may stand at a place: the keys of a section, or the choices of a value."""
     found: list[Any] = [Recipe]
     here = raw
-    for part in re.findall(r"\.(\w+)", place):
+    for part, index in re.findall(r"\.(\w+)(?:\[(\d+)\])?", place):
         tags = [
             str(kind.__struct_config__.tag)
             for kind in _sections(found)
@@ -358,6 +535,7 @@ def _words_at(place: str, raw: Any) -> list[str]:
             if field.name == part
         ]
         here = here.get(part) if isinstance(here, dict) else None
+        here = here[int(index)] if index and isinstance(here, list) else here
     keys = [key for kind in _sections(found) if _may_be(kind, here) for key in _keys(kind)]
     return keys or [choice for kind in found for choice in _choices_of(kind)]
 
@@ -383,5 +561,9 @@ def _keys(section: type[Struct]) -> Iterable[str]:
 
 
 def _sections(types: Iterable[Any]) -> list[type[Struct]]:
-    members = (member for kind in types for member in (kind, *get_args(kind)))
-    return [kind for kind in members if isinstance(kind, type) and issubclass(kind, Struct)]
+    """The structs among types and what those are made of: unions, lists of unions."""
+    found = []
+    for kind in types:
+        found += [kind] if isinstance(kind, type) and issubclass(kind, Struct) else []
+        found += _sections(get_args(kind))
+    return found

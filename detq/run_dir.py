@@ -5,6 +5,7 @@
     detq.lock            marks the folder and holds other runs off
     manifest.json        versions, machine, recipe
     steps/<name>.json    what a step was made from, and the sha256 of what it left
+    steps/<name>.begun.json    what a killed step was being made from
     ...                  what the steps left
 
 A step is done if its record holds the key of today's inputs and every file it left is
@@ -114,6 +115,7 @@ class RunDir:
         inputs: Mapping[str, object],
         outputs: Sequence[str],
         after: Sequence[Step] = (),
+        under_same: bool = False,
     ) -> Step:
         """Do ``work`` unless it was done from the same inputs.
 
@@ -123,9 +125,11 @@ class RunDir:
             inputs: plain values, records of recipes, and ``file_hash`` of files read.
             outputs: paths relative to the run folder.
             after: the steps whose files are read.
+            under_same: if the step was killed, it goes on from the same inputs or not at all.
 
         Raises:
-            InputError: the record cannot be written; and whatever ``work`` raises.
+            InputError: the record cannot be written, or a killed step has other inputs now; and
+                whatever ``work`` raises.
         """
         if self._lock is None:
             raise AssertionError("a step outside the with block of its run folder")
@@ -133,7 +137,16 @@ class RunDir:
         key = key_of(given)
         place = self.path / STEPS / f"{name}.json"
         kept = self._kept(place, key, outputs)
-        record = kept or self._done(place, work, key, given, outputs)
+        begun = self.path / STEPS / f"{name}.begun.json" if under_same else None
+        if kept is None and begun is not None:
+            _refuse_others(begun, inputs, self.path)
+            _write_json(inputs, begun)
+        try:
+            record = kept or self._done(place, work, key, given, outputs)
+        except Exception:  # it stopped by itself, and nothing is half done
+            _forget(begun)
+            raise
+        _forget(begun)
         return Step(name, key_of([key, record.outputs]), reused=kept is not None)
 
     def write_manifest(self, recipe: object) -> None:
@@ -176,6 +189,34 @@ class RunDir:
         record = StepRecord(key=key, inputs=given, outputs=left, seconds=seconds)
         _write_json(record, place)
         return record
+
+
+def _refuse_others(begun: Path, inputs: Mapping[str, object], folder: Path) -> None:
+    """A killed step that began from other inputs is not taken up silently."""
+    if not begun.is_file():
+        return
+    try:
+        before = msgspec.json.decode(begun.read_bytes(), type=dict[str, Any])
+    except msgspec.DecodeError:  # killed while it was written
+        return
+    now = msgspec.json.decode(_encoded(inputs))
+    changed = [
+        f"{name} was {before.get(name)}, is {now.get(name)}"
+        for name in sorted({*before, *now})
+        if before.get(name) != now.get(name)
+    ]
+    if changed:
+        step = begun.name.removesuffix(".begun.json")
+        raise InputError(
+            f"{step} was interrupted here with other choices: {'; '.join(changed)}",
+            where=str(folder),
+            hint=f"finish with the earlier choices, give a new folder, or remove {begun}",
+        )
+
+
+def _forget(begun: Path | None) -> None:
+    if begun is not None:
+        begun.unlink(missing_ok=True)
 
 
 def key_of(inputs: object) -> str:

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 from detq.detection import Detector
@@ -28,8 +27,11 @@ class Runner(Protocol):
         """The fixed batch size, or None where any is taken."""
         ...
 
-    def __call__(self, images: NDArray[np.float32]) -> Mapping[str, NDArray[Any]]:
-        """Run float32 [B, 3, H, W]; the arrays are the caller's to keep."""
+    def __call__(self, images: NDArray[Any]) -> Mapping[str, NDArray[Any]]:
+        """Run float32 [B, 3, H, W], or uint8 [B, H, W, 3] where ``detector`` takes pixels.
+
+        The arrays are the caller's to keep.
+        """
         ...
 
     def __enter__(self) -> "Runner": ...

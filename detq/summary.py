@@ -71,11 +71,12 @@ def summarize(source: FloatModel, merged: FloatModel) -> Summary:
         source.parameters,
         merged.parameters,
         sum(node.op_type in ("Conv", "ConvTranspose") for node in merged.graph.graph),
-        tuple(_kernels(merged)),
+        tuple(dense_kernels(merged)),
     )
 
 
-def _kernels(model: FloatModel) -> Iterator[Kernel]:
+def dense_kernels(model: FloatModel) -> Iterator[Kernel]:
+    """Every 3 x 3 kernel but the depthwise ones, in the order of the graph."""
     blocks = {node: block.name for block in model.blocks for node in block.nodes}
     for node in model.graph.graph:
         weight = _weights(node)

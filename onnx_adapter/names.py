@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 import onnx
 import onnx_ir as ir
 
+from detq.graph.build import CALLED
+
 _LONGEST = 120
 _WEIGHTS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization")
 _PARTS = {
@@ -85,6 +87,7 @@ def rename(graph: ir.Graph, paths: Mapping[ir.Node, str]) -> None:
         node.name = names.unique(paths[node])
         inner = [value for value in node.outputs if not value.is_graph_output()]
         for index, value in enumerate(inner):
+            value.meta[CALLED] = value.name
             value.name = (
                 node.name if len(node.outputs) == 1 else names.unique(f"{node.name}.{index}")
             )

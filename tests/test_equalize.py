@@ -6,6 +6,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="runs the graph")
 
 from detq import equalize as module  # noqa: E402
+from detq.channel_factors import SMALLEST  # noqa: E402
 from detq.equalize import equalize  # noqa: E402
 from detq.errors import NotEquivalentError  # noqa: E402
 from detq.graph.execute import compile_slice, execute, parameters  # noqa: E402
@@ -66,7 +67,7 @@ def test_channels_of_a_group_reach_one_range(name):
         largest = max(top.max() for top in was.values())
         for value, top in was.items():
             share = top / largest
-            wanted = largest * np.minimum(1, share / module.SMALLEST)
+            wanted = largest * np.minimum(1, share / SMALLEST)
             alive = share > 1e-6
             np.testing.assert_allclose(new[value][alive], wanted[alive], rtol=1e-3)
 

@@ -1,5 +1,6 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from detq.errors import DatasetError, InputError, RecipeError
 from detq.graph.files import load_model
 from detq.model import FloatModel
 from detq.pipeline import Outcome, Tools, run
+from detq.pipeline.cautions import cautions
 from detq.pipeline.measure import evaluations
 from detq.quantized import weights_of
 from detq.recipe import (
@@ -26,7 +28,8 @@ from detq.recipe import (
     recipe_as_json,
 )
 from detq.run_dir import RunDir
-from detq.target import PLAIN, Target
+from detq.target import PLAIN, Kernels, Target
+from detq_deploy.targets import TENSORRT
 from tests.tiny_dataset import SIZE, TinyDataset, tiny_dataset
 from tests.zoo import tiny_detector
 
@@ -59,18 +62,21 @@ class Around:
         self.folder = folder
         self.notes: list[str] = []
         self.engine = "1.0"
+        self.consumer = CPU
         self.evaluated: list[tuple[str, str]] = []
         self.timed: list[list[str]] = []
 
     def __call__(self, recipe: Recipe) -> Outcome:
         tools = Tools(
             read_source=lambda path, size: tiny_detector(size=size),
-            target_named={"plain": PLAIN, "onnxruntime": CPU}.__getitem__,
+            target_named=lambda name: PLAIN if name == "plain" else self.consumer,
             engine_here=lambda name: f"{name} {self.engine}" if name != "plain" else name,
             truth_files=lambda options: [options.data],
             read_truth=self._truth,
             evaluate=self._evaluate,
             bench=self._bench,
+            gallery=lambda options, wanted, got, names, of: {"of": of},
+            report=lambda folder: f"<title>{folder.name}</title>",
             note=self.notes.append,
             progress=self._progress,
         )
@@ -81,9 +87,11 @@ class Around:
         return {"matched_by": "name", "classes": list(enumerate(names))}
 
     def _evaluate(
-        self, file: Path, backend: str, options: Evaluation, boxes: Path
+        self, file: Path, backend: str, options: Evaluation, boxes: Path, reference: Path | None
     ) -> Mapping[str, Any]:
         assert file.is_file()
+        of_float = f"detections.float.{backend}.json"
+        assert reference == (None if file.name == "float.onnx" else boxes.parent / of_float)
         self.evaluated.append((file.name, backend))
         boxes.write_text("[]")
         return {"AP": 0.5, "skipped": []}
@@ -108,14 +116,14 @@ def redone(outcome: Outcome) -> list[str]:
 
 STEPS = ["float", "truth", "calibrate", "channel_wise", "quantize.plain", "quantize.onnxruntime",
          "evaluate.float.torch", "evaluate.plain.torch", "evaluate.float.onnxruntime",
-         "evaluate.onnxruntime.onnxruntime", "bench"]  # fmt: skip
+         "evaluate.onnxruntime.onnxruntime", "bench", "layers", "gallery"]  # fmt: skip
 
 
 def test_every_step_in_its_order_with_what_it_is_about(around: Around, recipe: Recipe) -> None:
     assert redone(around(recipe)) == STEPS
     places = [note.split(": ")[0] for note in around.notes]
     assert places == [f"[{n}/{len(STEPS)}] {step}" for n, step in enumerate(STEPS, 1)]
-    assert around.notes[2] == "[3/11] calibrate: look at 3 images"
+    assert around.notes[2] == "[3/13] calibrate: look at 3 images"
     assert around.evaluated == [
         ("float.onnx", "torch"), ("model.plain.onnx", "torch"),
         ("float.onnx", "onnxruntime"), ("model.onnxruntime.onnx", "onnxruntime"),
@@ -139,9 +147,11 @@ def test_figures_are_what_the_folder_holds(around: Around, recipe: Recipe) -> No
 def test_sections_that_are_left_out_are_no_steps(around: Around, recipe: Recipe) -> None:
     bare = msgspec.structs.replace(recipe, evaluation=None, bench=None, channel_wise=None)
     outcome = around(bare)
-    assert redone(outcome) == ["float", "calibrate", "quantize.plain", "quantize.onnxruntime"]
+    assert redone(outcome) == [
+        "float", "calibrate", "quantize.plain", "quantize.onnxruntime", "layers"
+    ]  # fmt: skip
     assert outcome.figures["accuracy"] == {} == outcome.figures["speed"]
-    assert around.notes[-1].startswith("[4/4] ")
+    assert around.notes[-1].startswith("[5/5] ")
 
 
 def test_another_engine_redoes_what_was_tried_and_measured_on_it(
@@ -233,7 +243,11 @@ def test_how_to_round_is_the_files_business_and_not_the_statistics(
         {"activation_bits": 6},
         {"weights": Weights(per_tensor=True, bits=5)},
     ):
-        assert redone(around(msgspec.structs.replace(usual, **change))) == ["quantize.plain"]
+        steps = redone(around(msgspec.structs.replace(usual, **change)))
+        assert steps[-2:] == ["quantize.plain", "layers"]
+        # What channels gain is measured on the grids, not on the ranges.
+        assert steps[:-2] in ([], ["channel_wise"])
+        assert not steps[:-2] or "range" not in change
         found.add(constants(file))
     assert len(found) == 7
     for name, codes, scale in weights_of(load_model(file)):
@@ -256,3 +270,48 @@ def test_the_float_file_is_the_merged_network(around: Around, recipe: Recipe) ->
     assert [n.name for n in found.graph] == [n.name for n in write_float(wanted).graph]
     apart = load_model(around.folder / "source.onnx")
     assert [n.name for n in apart.graph] == [n.name for n in source.graph.graph]
+
+
+def test_what_was_decided_is_left_for_every_target(around: Around, recipe: Recipe) -> None:
+    figures = around(recipe).figures
+    record = msgspec.json.decode((around.folder / "explain.plain.json").read_bytes())
+    layers = record["layers"]
+    assert sum(layer["int8"] for layer in layers) == figures["layers"]["plain"]["int8"]
+    assert figures["boundaries"]["plain"] == {"into_int8": 1, "out": 6, "islands": 6}
+    assert (record["target"], record["opset"], record["any_batch"]) == ("plain", 17, True)
+
+
+def test_an_open_batch_is_told_for_tensorrt(around: Around, recipe: Recipe) -> None:
+    text = (
+        "TensorRT asks for a profile of shapes where the batch is open: give it one, or set batch"
+    )
+    plain = msgspec.structs.replace(recipe, evaluation=None, bench=None)
+    assert text not in around(plain).figures["warnings"]
+    around.consumer, around.engine = TENSORRT["trt10.3"], "2.0"
+    assert text in around(plain).figures["warnings"]
+    assert text not in around(msgspec.structs.replace(plain, batch=1)).figures["warnings"]
+
+
+def test_a_file_that_stays_float_says_why(around: Around, recipe: Recipe) -> None:
+    plain = msgspec.structs.replace(recipe, evaluation=None, bench=None, targets=("onnxruntime",))
+    assert not any("float: such as" in line for line in around(plain).figures["warnings"])
+    kernels = Kernels(least_products=10_000)
+    around.consumer, around.engine = replace(CPU, engine="onnxruntime", kernels=kernels), "2.0"
+    (line,) = (x for x in around(plain).figures["warnings"] if "float: such as" in x)
+    assert line.startswith("model.onnxruntime.onnx keeps 36 of 44 layers float: such as ")
+    assert "no faster in onnxruntime: 27 products per number, rounding pays from 10000" in line
+
+
+def test_a_scale_that_is_far_too_wide_is_told(around: Around, recipe: Recipe) -> None:
+    plain = msgspec.structs.replace(recipe, evaluation=None, bench=None, targets=("plain",))
+    around(plain)
+    file = around.folder / "explain.plain.json"
+    record = msgspec.json.decode(file.read_bytes())
+    tie = {"group": "g", "value": "x", "bits_lost": 3.25, "readers": ["conv"]}
+    record["ties"] = [tie, {**tie, "value": "y", "readers": []}]
+    file.write_bytes(msgspec.json.encode(record))
+    with RunDir(around.folder) as folder:
+        told = [text for text in cautions(plain, folder, {}) if "scale" in text]
+    assert told == [
+        "a shared scale is far too wide for 1 tensor: x loses 3.2 bits for conv (see cut_ties)"
+    ]

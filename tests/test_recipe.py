@@ -19,6 +19,7 @@ from detq.recipe import (
     Mse,
     Percentile,
     Recipe,
+    RepQuant,
     Weights,
     read_recipe,
     recipe_as_json,
@@ -154,6 +155,18 @@ def test_json_is_one_line_with_every_choice(written: Any) -> None:
     assert set(found) == set(Recipe.__struct_fields__)
 
 
+def test_an_empty_section_is_the_default(written: Any) -> None:
+    for line in ("range: {}", "channel_wise: {}", "weights: {}"):
+        assert read_recipe(written(f"{LEAST}{line}\n")) == read_recipe(written(LEAST))
+
+
+def test_repquant_is_simulated_alone(written: Any) -> None:
+    with pytest.raises(RecipeError, match="`repquant` is simulated"):
+        read_recipe(written(f"{LEAST}repquant: {{}}\n"))
+    recipe = read_recipe(written(f"{LEAST}repquant: {{}}\ntargets: [plain]\n"))
+    assert recipe.repquant == RepQuant()
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -181,7 +194,7 @@ def test_json_is_one_line_with_every_choice(written: Any) -> None:
         ("range: {method: percentile, percent: 0}", "$.range.percent: Expected `float` > 0.0"),
         ("range: {method: kl, guard: 101}", "$.range.guard: Expected `float` <= 100.0"),
         ("range: {method: mse, candidates: 2}", "$.range.candidates: Expected `int` >= 8"),
-        ("range: {}", "$.range: Object missing required field `method`"),
+        ("range: {percent: 99}", "$.range: Object missing required field `method`"),
         (
             "weights: {method: ms}",
             "$.weights.method: Invalid enum value 'ms' (did you mean `mse`?)",

@@ -239,3 +239,34 @@ def test_versions_are_found_without_importing() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == [__version__, np.__version__, "False"]
+
+
+def test_a_killed_step_is_not_taken_up_with_other_inputs(tmp_path: Path) -> None:
+    made: list[int] = []
+
+    def calibrate(seed: int, count: int, *, dies: BaseException | None = None) -> None:
+        def work() -> None:
+            if dies is not None:
+                raise dies
+            made.append(seed)
+            (tmp_path / "a").write_text(str(seed))
+
+        with RunDir(tmp_path) as run:
+            inputs = {"seed": seed, "count": count}
+            run.step("calibrate", work, inputs=inputs, outputs=["a"], under_same=True)
+
+    with pytest.raises(KeyboardInterrupt):  # as a kill: nothing is tidied up
+        calibrate(0, 8, dies=KeyboardInterrupt())
+    with pytest.raises(InputError) as caught:
+        calibrate(1, 8)
+    assert "calibrate was interrupted here with other choices: seed was 0, is 1" in str(
+        caught.value
+    )
+    calibrate(0, 8)
+    assert made == [0]
+    calibrate(1, 8)  # it was whole: a change is simply done
+    with pytest.raises(InputError, match="for a test"):
+        calibrate(2, 8, dies=InputError("for a test"))
+    calibrate(3, 4)  # it had stopped by itself
+    assert made == [0, 1, 3]
+    assert not list((tmp_path / "steps").glob("*.begun.json"))

@@ -12,21 +12,25 @@ from detq.errors import DetqError
 # In the order in which a newcomer meets them.
 COMMANDS = {
     "doctor": "What works on this machine.",
+    "demo": "Everything at work on drawn pictures, with nothing but detq.",
     "inspect": "What a checkpoint or ONNX file is made of.",
-    "export": "Checkpoint to float ONNX.",
+    "export": "Checkpoint to float ONNX; INT8 file to another target.",
     "quantize": "Checkpoint and images to INT8 ONNX files.",
+    "import-cache": "A TensorRT calibration cache into Q/DQ.",
+    "lint": "What an engine would refuse or run slowly in a Q/DQ file.",
     "eval": "COCO figures of an ONNX file on an engine.",
     "compare": "Outputs and accuracy of files and engines side by side.",
     "bench": "Speed of files and engines, taken in turn.",
     "predict": "Boxes on pictures, drawn and as JSON.",
     "run": "Everything from checkpoint to figures, as a recipe says.",
+    "report": "The page of a run, or runs side by side.",
 }
 
 # A command whose name Python or a module already has.
-_MODULES = {"eval": "evaluate"}
+_MODULES = {"eval": "evaluate", "import-cache": "import_cache"}
 
 # Commands that keep what they have done, so that the same call goes on.
-_GOES_ON = ("quantize", "run")
+_GOES_ON = ("demo", "quantize", "run")
 
 _FIRST = "A start: detq quantize best_ckpt.pt --data images/ --output int8"
 

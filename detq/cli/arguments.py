@@ -49,5 +49,12 @@ Overlap = Annotated[float, Parameter(validator=Number(gt=0, lte=1))]
 
 # The keys of detq_deploy's tables, which import too much to be asked for a help text.
 Backend = Literal["torch", "onnxruntime", "openvino"]
-TargetName = Literal["plain", "onnxruntime", "openvino"]
+TargetName = Literal[
+    "plain", "openvino", "onnxruntime", "openvino-avx2", "onnxruntime-avx2",
+    "trt8.4", "trt8.5", "trt8.6", "trt10.3", "trt10.13", "trt10.16", "trt11.4", "trt-rtx",
+    "jetpack5.0", "jetpack5.1", "jetpack6.0", "jetpack6.1", "jetpack6.2", "jetpack7.0",
+    "jetpack7.1", "jetpack7.2",
+]  # fmt: skip
+NmsName = Literal["efficient", "onnx"]
 LayoutName = Literal["rows", "channels"]
+LearnerName = Literal["qprep", "qprep_learned", "abc", "adaround", "bias_correction"]

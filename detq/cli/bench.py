@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from detq.cli.arguments import AnySize, Backend, Count
 from detq.cli.output import Output, print_table
+from detq.cli.scoring import warn_of_overflow
 from detq.errors import InputError
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ def bench(
     contenders = [
         Contender(model, name, threads) for model in models for name in backend or ["onnxruntime"]
     ]
+    for contender in contenders:
+        warn_of_overflow(contender.path, contender.backend, out)
     with out.progress("time", rounds) as on_round:
         found = time_contenders(
             contenders, rounds=rounds, batch=batch, size=size, on_round=on_round

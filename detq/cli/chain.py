@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from detq.cli.output import Output, number_of, print_table
-from detq.cli.scoring import read_truth, score_file, truth_files
+from detq.cli.scoring import read_truth, score_file, show_agreement, truth_files
 from detq.cli.sources import read_source, require_torch
 from detq.errors import InputError, RecipeError
 from detq.recipe import Bench, Evaluation, Recipe
 
 if TYPE_CHECKING:
     from detq.model import FloatModel
+    from detq_eval.report.gallery import Gallery
 
 
 def run_recipe(recipe: Recipe, output: Path, out: Output) -> dict[str, Any]:
@@ -26,16 +27,20 @@ def run_recipe(recipe: Recipe, output: Path, out: Output) -> dict[str, Any]:
     from detq import pipeline
     from detq.run_dir import RunDir
     from detq_deploy.targets import target_named
+    from detq_eval.report.page import report_html
 
     _require_known(recipe)
+    _require_heads(recipe)
     _require_present(recipe)
 
     def read(path: Path, size: tuple[int, int]) -> "FloatModel":
         require_torch()
         return read_source(path, size, layout=recipe.layout, names=recipe.names)
 
-    def evaluate(file: Path, backend: str, options: Evaluation, boxes: Path) -> dict[str, Any]:
-        return score_file(file, backend, options, out, boxes)
+    def evaluate(
+        file: Path, backend: str, options: Evaluation, boxes: Path, reference: Path | None
+    ) -> dict[str, Any]:
+        return score_file(file, backend, options, out, boxes, reference)
 
     def bench(files: Mapping[str, Path], options: Bench) -> dict[str, Any]:
         return _bench(files, options, out)
@@ -48,6 +53,8 @@ def run_recipe(recipe: Recipe, output: Path, out: Output) -> dict[str, Any]:
         read_truth=read_truth,
         evaluate=evaluate,
         bench=bench,
+        gallery=_gallery,
+        report=report_html,
         note=out.note,
         progress=out.progress,
     )
@@ -74,6 +81,19 @@ def _require_known(recipe: Recipe) -> None:
         _require_names("bench.backend", [recipe.bench.backend], BACKENDS)
         engines.append(recipe.bench.backend)
     _require_installed(engines)
+
+
+def _require_heads(recipe: Recipe) -> None:
+    from detq.dialects.heads import check_heads, heads_from
+    from detq.target import PLAIN
+    from detq_deploy.targets import target_named
+
+    if recipe.head is None:
+        return
+    heads = heads_from(recipe.head)
+    for name in recipe.targets:
+        if name != PLAIN.name:
+            check_heads(heads, nms=target_named(name).nms, where=name)
 
 
 def _require_present(recipe: Recipe) -> None:
@@ -123,6 +143,16 @@ def _bench(files: Mapping[str, Path], options: Bench, out: Output) -> dict[str, 
     return {"isa": found.isa, "cpu": found.cpu.model, "rounds": found.rounds, "timings": timings}
 
 
+def _gallery(
+    options: Evaluation, wanted: Path, got: Path, names: Mapping[int, str], of: tuple[str, str]
+) -> "Gallery":
+    from detq.data.images import list_images
+    from detq_eval.report.gallery import gallery
+
+    refs = list_images(options.data, options.images, split="val")
+    return gallery(wanted, got, refs, names, label=of[0], backend=of[1])
+
+
 def show_result(result: Mapping[str, Any], output: Path) -> None:
     """Tables for a person."""
     if result["accuracy"]:
@@ -130,6 +160,8 @@ def show_result(result: Mapping[str, Any], output: Path) -> None:
     if result["speed"]:
         _show_speed(result["speed"], result["files"])
     _show_files(result, output)
+    _show_learned(result["learned"])
+    print(f"report: {output / 'report.html'}")
     for warning in result["warnings"]:
         print(f"warning: {warning}")
     if result["reused"]:
@@ -146,6 +178,26 @@ def _show_files(result: Mapping[str, Any], output: Path) -> None:
     print_table("", ["file", "MB", "INT8 layers"], rows)
 
 
+def _show_learned(learned: Mapping[str, Any]) -> None:
+    rows = [
+        [
+            label,
+            one["method"]["method"],
+            str(one["images"]),
+            f"{one['snr_db_before']:.2f}",
+            f"{one['snr_db_after']:.2f}",
+            "yes" if one["kept"] else "no",
+            f"{one['seconds']:.0f}",
+        ]
+        for label, outcomes in learned.items()
+        for one in outcomes
+    ]
+    if rows:
+        columns = ["target", "learner", "images", "before", "after", "kept", "s"]
+        title = "signal to noise in front of decoding, dB, on the calibration images"
+        print_table(title, columns, rows, words=["learner", "kept"])
+
+
 def _show_accuracy(accuracy: Mapping[str, Any]) -> None:
     rows = []
     for key, found in accuracy.items():
@@ -159,6 +211,15 @@ def _show_accuracy(accuracy: Mapping[str, Any]) -> None:
     first = next(iter(accuracy.values()))
     title = f"accuracy on {number_of(first['images'], 'image')}, 0 to 1"
     print_table(title, columns, rows, words=["engine"])
+    show_agreement(
+        [
+            ([found["file"], backend], found["agreement"])
+            for key, found in accuracy.items()
+            for backend in [key.split(" ")[1]]
+            if "agreement" in found
+        ],
+        ["file", "engine"],
+    )
 
 
 def _show_speed(speed: Mapping[str, Any], files: Mapping[str, str]) -> None:

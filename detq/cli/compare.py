@@ -5,9 +5,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from detq.cli.arguments import Backend, Count, Pixels
 from detq.cli.output import Output, print_table
-from detq.cli.scoring import score_file
+from detq.cli.scoring import score_file, show_agreement, warn_of_overflow
 from detq.errors import InputError
 from detq.recipe import Evaluation
 
@@ -16,7 +18,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from detq.data.images import ImageRef
+    from detq.detection import Detections
     from detq.runner import Runner
+    from detq_eval.agreement import Agreement
     from detq_eval.output_error import OutputError
 
 Pair = tuple[Path, str]  # model, backend
@@ -33,7 +37,9 @@ def compare(
     accuracy: bool = True,
     out: Output = Output(),  # noqa: B008 - frozen
 ) -> None:
-    """Put files and engines side by side: raw outputs against the first, and accuracy of each.
+    """Put files and engines side by side: outputs and boxes against the first, and accuracy.
+
+    Without --no-accuracy the images need ground truth; outputs and boxes are compared without.
 
     Example: detq compare float.onnx model.plain.onnx --backend torch --data val.json
 
@@ -42,7 +48,7 @@ def compare(
         data: Images and ground truth: COCO JSON or YOLO data.yaml; a folder with --no-accuracy.
         images: Folder of the images that a COCO JSON names.
         backend: Engine, onnxruntime if not given; may be given again.
-        count: Images to compare raw outputs on.
+        count: Images to compare raw outputs and boxes on.
         shrink: Pixels the long side stays below the input size.
         threads: Threads of the engine; the usable cores if not given.
         accuracy: Also score every one on all images.
@@ -58,28 +64,34 @@ def compare(
             hint="give annotations, or --no-accuracy",
         )
     options = Evaluation(data=data, images=images, shrink=shrink, threads=threads)
-    errors = _output_errors(pairs, options, count, out)
+    for model, name in () if accuracy else pairs:  # scoring says it itself
+        warn_of_overflow(model, name, out)
+    compared = _compared(pairs, options, count, out)
     rows = [
         {
             "file": str(model),
             "backend": name,
-            "errors": found,
+            "errors": errors,
+            "agreement": boxes,
             "accuracy": score_file(model, name, options, out) if accuracy else None,
         }
-        for (model, name), found in zip(pairs, errors, strict=True)
+        for (model, name), (errors, boxes) in zip(pairs, compared, strict=True)
     ]
     out.tell(rows, lambda: _show(rows))
 
 
-def _output_errors(
+def _compared(
     pairs: Sequence[Pair], options: Evaluation, count: int, out: Output
-) -> "list[tuple[OutputError, ...]]":
+) -> "list[tuple[tuple[OutputError, ...], Agreement]]":
+    """Raw outputs and boxes of every pair against the first's, on images without labels."""
     from detq.data.images import choose_images, list_images
     from detq_deploy.backends import open_runner
+    from detq_eval.agreement import agreement
     from detq_eval.output_error import ErrorMeter
 
     refs = choose_images(list_images(options.data, options.images, split="val"), count, 0)
     meters = [ErrorMeter() for _ in pairs]
+    boxes: list[list[tuple[ImageRef, Detections]]] = [[] for _ in pairs]
     with ExitStack() as stack:
         runners = [
             stack.enter_context(open_runner(name, model, threads=options.threads))
@@ -88,11 +100,14 @@ def _output_errors(
         _require_one_size(pairs, runners)
         on_step = stack.enter_context(out.progress("compare outputs", len(refs)))
         for done, ref in enumerate(refs, 1):
-            outputs = [_outputs(runner, ref, options.shrink) for runner in runners]
-            for meter, found in zip(meters, outputs, strict=True):
-                meter.add(outputs[0], found)
+            results = [_outputs(runner, ref, options) for runner in runners]
+            wanted, _ = results[0]
+            for meter, known, (outputs, detections) in zip(meters, boxes, results, strict=True):
+                meter.add(wanted, outputs)
+                known.append((ref, detections))
             on_step(done)
-    return [meter.errors() for meter in meters]
+    agreements = [agreement(boxes[0], known) for known in boxes]
+    return [(meter.errors(), one) for meter, one in zip(meters, agreements, strict=True)]
 
 
 def _require_one_size(pairs: Sequence[Pair], runners: "Sequence[Runner]") -> None:
@@ -107,21 +122,32 @@ def _require_one_size(pairs: Sequence[Pair], runners: "Sequence[Runner]") -> Non
             )
 
 
-def _outputs(runner: "Runner", ref: "ImageRef", shrink: int) -> "dict[str, NDArray[np.float32]]":
-    """Outputs for one image, also where the batch is fixed to more; boxes as rows."""
+def _outputs(
+    runner: "Runner", ref: "ImageRef", options: Evaluation
+) -> "tuple[dict[str, NDArray[np.float32]], Detections]":
+    """Outputs for one image, also where the batch is fixed to more, and its detections."""
     from detq.data.images import read_image
-    from detq.data.letterbox import letterbox, network_input
-    from detq.detection import rows_of_output
+    from detq.data.letterbox import empty_input, letterbox, write_input
+    from detq.detection import Detections
+    from detq_eval.infer import InferenceOptions, found_in_output, suppress
 
     detector = runner.detector
     pad = detector.preprocessing.pad
-    boxed, _ = letterbox(read_image(ref.path), detector.size, shrink=shrink, pad=pad)
-    batch = network_input([boxed] * (runner.batch or 1), detector.preprocessing)
+    boxed, place = letterbox(read_image(ref.path), detector.size, shrink=options.shrink, pad=pad)
+    batch = empty_input(detector, runner.batch or 1)
+    for row in batch:
+        write_input(boxed, detector, row)
     outputs = dict(runner(batch))
-    first, boxes = next(iter(outputs.items()))
-    if detector.layout == "channels" or boxes.shape[-1] == 4 + len(detector.names):
-        outputs[first] = rows_of_output(boxes, detector, len(batch), runner.name)
-    return {name: array[:1] for name, array in outputs.items()}
+    found = found_in_output(outputs, detector, len(batch), runner.name)
+    protocol = InferenceOptions(
+        confidence=options.confidence, iou=options.iou, max_detections=options.max_detections
+    )
+    left = suppress(found[0], protocol)
+    detections = Detections(place.boxes_in_original(left.boxes), left.scores, left.classes)
+    if isinstance(found, list):  # boxes in the order of their scores compare with nothing
+        return {}, detections
+    outputs[next(iter(outputs))] = found
+    return {name: array[:1] for name, array in outputs.items()}, detections
 
 
 def _show(rows: Sequence[dict[str, Any]]) -> None:
@@ -134,7 +160,13 @@ def _show(rows: Sequence[dict[str, Any]]) -> None:
             unit = f" {error.unit}" if error.unit else ""
             table.append(
                 [name, error.output, f"{error.largest:.3g}{unit}", f"{error.mean:.3g}{unit}",
-                 f"{share:.1e}", ap if index == 0 else ""]
+                 f"{share:.1e}", f"{error.snr_db:.1f}", ap if index == 0 else ""]
             )  # fmt: skip
-    columns = ["model engine", "output", "largest error", "mean error", "of the range", "AP"]
+    columns = ["model engine", "output", "largest error", "mean error", "of the range", "SNR dB",
+               "AP"]  # fmt: skip
     print_table("raw outputs against the first", columns, table, words=["output"])
+    compared = [
+        ([f"{Path(row['file']).name} {row['backend']}"], msgspec.to_builtins(row["agreement"]))
+        for row in rows[1:]
+    ]
+    show_agreement(compared, ["model engine"], "the first model")

@@ -38,6 +38,10 @@ class Output:
         if not self.quiet:
             print(text, file=sys.stderr, flush=True)
 
+    def warn(self, text: str) -> None:
+        """One line on standard error that is never held back: figures are not what they seem."""
+        print(f"warning: {text}", file=sys.stderr, flush=True)
+
     @contextmanager
     def progress(self, text: str, total: int) -> Iterator[Callable[[int], None]]:
         """A progress bar on a terminal's standard error; the block tells how many are done."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from detq.cli.arguments import Backend, Confidence, Count, Flag, Overlap
 from detq.cli.output import Output, number_of
-from detq.cli.scoring import write_json
+from detq.cli.scoring import warn_of_overflow, write_json
 from detq.errors import InputError
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def predict(
         max_detections=max_detections,
         skip_bad_images=skip_bad_images,
     )
+    warn_of_overflow(model, backend, out)
     skipped: list[str] = []
     rows: list[dict[str, Any]] = []
     with (

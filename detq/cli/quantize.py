@@ -1,9 +1,12 @@
 """``detq quantize``."""
 
 from pathlib import Path
+from typing import Any
 
-from detq.cli.arguments import AnySize, Count, LayoutName, Seed, TargetName
+from detq.cli.answers import show_record
+from detq.cli.arguments import AnySize, Count, Flag, LayoutName, LearnerName, Seed, TargetName
 from detq.cli.chain import run_recipe, show_result
+from detq.cli.heads import HeadOptions
 from detq.cli.output import Output
 from detq.cli.sources import names_from, size_for
 from detq.errors import RecipeError
@@ -24,6 +27,10 @@ def quantize(
     seed: Seed = 0,
     batch: Count | None = None,
     float_layer: list[str] | None = None,
+    cut_tie: list[str] | None = None,
+    learn: list[LearnerName] | None = None,
+    explain: Flag = False,
+    heads: HeadOptions = HeadOptions(),  # noqa: B008 - frozen
     out: Output = Output(),  # noqa: B008 - frozen
 ) -> None:
     """Make INT8 ONNX files from a checkpoint or float ONNX and images; no labels are needed.
@@ -48,9 +55,14 @@ def quantize(
         seed: Seed of the draw.
         batch: Fixed batch size; any batch if not given.
         float_layer: Pattern of layer names to leave float, such as "detect.*"; may be given again.
+        cut_tie: Pattern of tensor names that get a scale of their own; may be given again.
+        learn: Learner to run on the calibration images, with its defaults; may be given again, the
+            next goes on from the last.
+        explain: Tell for every layer of every file whether it is INT8, and why.
+        heads: What the files do besides the network.
         out: How the result is told.
     """
-    from detq.recipe import Calibration, Recipe, resolve_paths
+    from detq.recipe import Calibration, Recipe, learner_named, resolve_paths
 
     recipe = Recipe(
         checkpoint=checkpoint,
@@ -60,12 +72,31 @@ def quantize(
         calibration=Calibration(data=data, images=images, count=count, seed=seed),
         targets=tuple(dict.fromkeys(["plain", *(target or [])])),
         float_layers=dict.fromkeys(float_layer or [], "given on the command line"),
+        learn=tuple(learner_named(name) for name in learn or []),
+        cut_ties=tuple(cut_tie or ()),
         batch=batch,
+        head=heads.for_recipe(),
     )
     resolved = resolve_paths(recipe, Path.cwd(), where="options")
     try:
         result = run_recipe(resolved, output, out)
     except RecipeError as error:  # here no recipe was given
         where = error.where.replace("$.float_layers", "--float-layer")
+        where = where.replace("$.cut_ties", "--cut-tie")
         raise RecipeError(error.what, where=where, hint=error.hint) from error
-    out.tell(result, lambda: show_result(result, output))
+    records = _records(output, recipe.targets) if explain else {}
+
+    def show() -> None:
+        for record in records.values():
+            show_record(record)
+        show_result(result, output)
+
+    out.tell(result | ({"explain": records} if explain else {}), show)
+
+
+def _records(output: Path, targets: tuple[str, ...]) -> dict[str, Any]:
+    """What was decided for each file, as the run left it."""
+    import msgspec
+
+    files = {target: output / f"explain.{target}.json" for target in targets}
+    return {target: msgspec.json.decode(file.read_bytes()) for target, file in files.items()}

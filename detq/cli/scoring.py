@@ -1,12 +1,12 @@
 """A file on an engine against a dataset, as figures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from detq.cli.output import Output
+from detq.cli.output import Output, print_table
 from detq.recipe import Evaluation
 
 # COCO's own names of its twelve figures → field of CocoMetrics.
@@ -19,7 +19,12 @@ METRICS = {
 
 
 def score_file(
-    file: Path, backend: str, options: Evaluation, out: Output, boxes: Path | None = None
+    file: Path,
+    backend: str,
+    options: Evaluation,
+    out: Output,
+    boxes: Path | None = None,
+    reference: Path | None = None,
 ) -> dict[str, Any]:
     """Evaluate one ONNX file.
 
@@ -29,11 +34,12 @@ def score_file(
         options: dataset and protocol.
         out: shows the progress.
         boxes: file for the detections in COCO's form, or None.
+        reference: file that holds another model's, to compare them with; needs ``boxes``.
 
     Returns:
         The keys of ``METRICS`` (0 to 1, -1 where the truth has nothing of the kind),
         ``per_class``, ``protocol``, ``file``, ``engine``, ``isa``, ``images``, ``skipped``,
-        ``seconds``, ``images_per_second``.
+        ``seconds``, ``images_per_second``, and ``agreement`` with the reference.
     """
     from detq_deploy.backends import open_runner
     from detq_deploy.cpu import cpu_features
@@ -41,6 +47,7 @@ def score_file(
     from detq_eval.dataset import read_dataset
     from detq_eval.evaluate import evaluate
 
+    warn_of_overflow(file, backend, out)
     with open_runner(backend, file, threads=options.threads, busy_cores=True) as runner:
         dataset = read_dataset(options.data, options.images, names=runner.detector.names)
         with out.progress(f"evaluate {file.name} in {backend}", len(dataset.images)) as on_step:
@@ -61,7 +68,58 @@ def score_file(
         "skipped": [f"{ref.path} {reason}" for ref, reason in found.skipped],
         "seconds": found.seconds,
         "images_per_second": found.images_per_second,
+        **_agreement(reference, boxes),
     }
+
+
+def warn_of_overflow(file: Path, backend: str, out: Output) -> None:
+    """Tell where the engine here cannot add up the file's products."""
+    from detq_deploy.overflow import overflow_caution
+
+    caution = overflow_caution(file, backend)
+    if caution is not None:
+        out.warn(caution)
+
+
+def _agreement(reference: Path | None, boxes: Path | None) -> dict[str, Any]:
+    from detq_eval.agreement import agreement_of_files
+
+    if reference is None or boxes is None:
+        return {}
+    return {"agreement": msgspec.to_builtins(agreement_of_files(reference, boxes))}
+
+
+def show_agreement(
+    rows: Sequence[tuple[Sequence[str], Mapping[str, Any]]],
+    heads: Sequence[str],
+    reference: str = "the float model",
+) -> None:
+    """A table of agreements for a person; nothing where there is none.
+
+    Args:
+        rows: words that say what was compared, and the agreement.
+        heads: titles of the words' columns.
+        reference: with what, for the title.
+    """
+    if not rows:
+        return
+    table = []
+    for words, found in rows:
+        sizes = (found["by_size"][size]["ap"] for size in ("small", "medium", "large"))
+        table.append(
+            [
+                *words,
+                f"{found['ap']:.4f}",
+                *("" if ap < 0 else f"{ap:.4f}" for ap in sizes),
+                *(str(found[key]) for key in ("boxes", "missed", "invented")),
+                f"{found['score_shift']:+.4f}",
+            ]
+        )
+    columns = [
+        *heads, "AP", "small", "medium", "large", "boxes", "missed", "invented", "score shift",
+    ]  # fmt: skip
+    title = f"agreement with {reference}, its boxes above score {rows[0][1]['confidence']:g}"
+    print_table(title, columns, table, words=heads)
 
 
 def _protocol(options: Evaluation) -> Any:

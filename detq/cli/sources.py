@@ -101,6 +101,15 @@ def _kind(path: Path) -> str:
     return _content(path)
 
 
+def is_onnx(path: Path) -> bool:
+    """Whether a file is read as ONNX.
+
+    Raises:
+        InputError: no such file.
+    """
+    return _kind(path) == "onnx"
+
+
 def _content(path: Path) -> str:
     from detq.graph.safetensors_file import is_safetensors
 

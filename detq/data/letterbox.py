@@ -8,12 +8,13 @@ smaller once more where it should not fit.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detq.detection import Preprocessing
+from detq.detection import Detector, Preprocessing
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -103,6 +104,21 @@ def centre(
     )
     network = (boxed.shape[0], boxed.shape[1])
     return boxed, Letterbox((ratio, ratio), (left, top), (h, w), network)
+
+
+def empty_input(detector: Detector, batch: int) -> NDArray[Any]:
+    """Zeros as a file takes its images: float32 [B, 3, H, W], or uint8 [B, H, W, 3]."""
+    if detector.takes_pixels:
+        return np.zeros((batch, *detector.size, 3), np.uint8)
+    return np.zeros((batch, 3, *detector.size), np.float32)
+
+
+def write_input(image: Pixels, detector: Detector, row: NDArray[Any]) -> None:
+    """One letterboxed BGR image into a row of ``empty_input``."""
+    if detector.takes_pixels:
+        row[...] = image
+    else:
+        write_planes(image, detector.preprocessing, row)
 
 
 def network_input(images: Sequence[Pixels], preprocessing: Preprocessing) -> Floats:

@@ -13,6 +13,7 @@ from torch import Tensor
 from detq.errors import CalibrationError
 from detq.graph.execute import Program, compile_slice, exact_float32, execute, parameters
 from detq.model import FloatModel
+from detq.observe.checks import InputCheck, check_weights
 from detq.stats import TensorStats, merge, side_by_side, stats_of
 
 # Batches at a time; each takes the memory of a forward pass.
@@ -38,23 +39,37 @@ def collect(
         on_step: told the number of images after each batch.
 
     Raises:
-        CalibrationError: a tensor is not finite, or there was no image.
+        CalibrationError: a tensor is not finite, there was no image, or images do not have the
+            range of the preprocessing.
+        ModelError: weights are not finite.
     """
     graph = model.graph.graph
+    check_weights(graph)
+    check = InputCheck(model.detector.preprocessing, str(graph.inputs[0].name))
     joined = _joined_by_concat(graph, values)
     run = _Forward(graph, frozenset(values) - joined.keys())
     found: dict[str, TensorStats] = {}
     total = 0
-    for images, seen in _at_a_time(run, batches):
+    for images, seen in _at_a_time(run, _checked(check, batches)):
         for value, stats in seen.items():
             found[value] = merge(found[value], stats) if value in found else stats
         total += images
         on_step(images)
     if not total:
         raise CalibrationError("no image to calibrate with", hint="give at least one")
+    check.close()
     for value, parts in joined.items():
         found[value] = side_by_side([found[part] for part in parts])
     return found
+
+
+def _checked(
+    check: InputCheck, batches: Iterable[NDArray[np.float32]]
+) -> Iterator[NDArray[np.float32]]:
+    for batch in batches:
+        check.add(batch)
+        yield batch
+        del batch
 
 
 class _Forward:
@@ -65,13 +80,16 @@ class _Forward:
         self._program: Program = compile_slice(graph, [self._input])
         self._parameters = parameters(self._program)
         self._values = values
+        # Of a transformer the last dimension is the channels, of feature maps the first.
+        self._last = {str(n.outputs[0].name) for n in graph if n.op_type == "LayerNormalization"}
 
     def __call__(self, batch: NDArray[np.float32]) -> tuple[int, dict[str, TensorStats]]:
         seen: dict[str, TensorStats] = {}
 
         def look(value: str, tensor: Tensor) -> Tensor:
             if value in self._values:
-                seen[value] = stats_of(tensor.numpy(), value)
+                array = tensor.movedim(-1, 1) if value in self._last else tensor
+                seen[value] = stats_of(array.numpy(), value)
             return tensor
 
         with torch.inference_mode():

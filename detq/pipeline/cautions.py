@@ -13,6 +13,8 @@ from detq.pipeline.make import IMAGES
 from detq.pipeline.measure import FILE_FOR, TRUTH
 from detq.pipeline.progress import FLOAT
 from detq.pipeline.tools import Figures
+from detq.placement.kernels import IDLE
+from detq.plan import placement_from_json
 from detq.recipe import Evaluation, Recipe
 from detq.run_dir import RunDir
 
@@ -29,6 +31,8 @@ def cautions(recipe: Recipe, folder: RunDir, accuracy: Mapping[str, Figures]) ->
     images = msgspec.json.decode(content, type=CalibrationImages)
     yield from _about_operators(load_model(folder.path / FLOAT).graph)
     yield from _about_calibration(images, recipe.calibration.count)
+    yield from _about_files(folder, recipe.targets)
+    yield from _about_idle_layers(folder, recipe.targets)
     if recipe.evaluation is not None:
         yield from _about_truth(msgspec.json.decode((folder.path / TRUTH).read_bytes()))
         yield from _about_evaluation(recipe.evaluation, images, accuracy)
@@ -48,6 +52,38 @@ def _about_calibration(images: CalibrationImages, count: int) -> Iterator[str]:
         yield f"calibration left out {_some(names, 'image')}"
     if len(images.used) < count:
         yield f"calibrated on {_number(len(images.used), 'image')}, {count} were asked for"
+
+
+def _about_files(folder: RunDir, targets: tuple[str, ...]) -> Iterator[str]:
+    """What was decided for the targets, each thing once."""
+    told: dict[str, None] = {}
+    for target in targets:
+        record = msgspec.json.decode((folder.path / f"explain.{target}.json").read_bytes())
+        if record["any_batch"] and record["engine"].startswith("tensorrt"):
+            text = "TensorRT asks for a profile of shapes where the batch is open: give it one, or"
+            told[f"{text} set batch"] = None
+        lost = [
+            f"{tie['value']} loses {tie['bits_lost']:.1f} bits for {', '.join(tie['readers'])}"
+            for tie in record["ties"]
+            if tie["readers"]
+        ]
+        if lost:
+            told[f"a shared scale is far too wide for {_some(lost, 'tensor')} (see cut_ties)"] = (
+                None
+            )
+    yield from told
+
+
+def _about_idle_layers(folder: RunDir, targets: tuple[str, ...]) -> Iterator[str]:
+    """Files that are mostly float because INT8 would not make them faster."""
+    for target in targets:
+        layers = placement_from_json((folder.path / f"placement.{target}.json").read_bytes()).layers
+        idle = [layer for layer in layers if layer.reason.startswith(IDLE)]
+        if 2 * len(idle) > len(layers):
+            yield (
+                f"model.{target}.onnx keeps {len(idle)} of {len(layers)} layers float: such as "
+                f"{idle[0].node}, {idle[0].reason}"
+            )
 
 
 def _about_truth(truth: Any) -> Iterator[str]:

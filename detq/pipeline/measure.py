@@ -1,6 +1,7 @@
 """The steps that measure models: ground truth, accuracy, speed."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import msgspec
 
@@ -45,15 +46,39 @@ def check_truth(run: Run, floated: Made) -> Step | None:
     return run.step("truth", title, work, inputs=inputs, outputs=[TRUTH], after=[floated.step])
 
 
-def evaluate(run: Run, label: str, backend: str, model: Made, truth: Step | None) -> Figures:
-    """Accuracy of one model on one engine."""
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A model on an engine.
+
+    Attributes:
+        figures: its accuracy.
+        boxes: name of the file of its detections.
+        step: that left both.
+    """
+
+    figures: Figures
+    boxes: str
+    step: Step
+
+
+def evaluate(
+    run: Run,
+    label: str,
+    backend: str,
+    model: Made,
+    truth: Step | None,
+    reference: Scored | None = None,
+) -> Scored:
+    """Accuracy of one model on one engine, and how far it agrees with ``reference``."""
     options = run.recipe.evaluation
     if options is None or truth is None:
         raise AssertionError("nothing to evaluate on")
     figures, boxes = f"metrics.{label}.{backend}.json", f"detections.{label}.{backend}.json"
 
     def work() -> None:
-        found = run.tools.evaluate(run.path(model.file), backend, options, run.path(boxes))
+        float_boxes = None if reference is None else run.path(reference.boxes)
+        file = run.path(model.file)
+        found = run.tools.evaluate(file, backend, options, run.path(boxes), float_boxes)
         run.write_json(figures, found)
 
     # Which other engines are measured does not matter here, and the images are the truth's.
@@ -63,16 +88,15 @@ def evaluate(run: Run, label: str, backend: str, model: Made, truth: Step | None
         "protocol": {key: value for key, value in protocol.items() if key not in elsewhere},
         "engine": run.tools.engine_here(backend),
     }
-    run.step(
+    step = run.step(
         f"evaluate.{label}.{backend}",
         f"score {model.file} in {backend}",
         work,
         inputs=inputs,
         outputs=[figures, boxes],
-        after=[model.step, truth],
+        after=[model.step, truth, *([] if reference is None else [reference.step])],
     )
-    found: Figures = run.read_json(figures)
-    return found
+    return Scored(run.read_json(figures), boxes, step)
 
 
 def time_models(run: Run, made: Mapping[str, Made]) -> Figures:

@@ -14,7 +14,7 @@ from detq.recipe import Recipe
 from detq.run_dir import RunDir, Step
 from detq.whole_file import written_whole
 
-METRICS = "metrics.json"
+METRICS, REPORT = "metrics.json", "report.html"
 FLOAT = "float.onnx"
 
 
@@ -26,11 +26,15 @@ class Made:
         file: name in the run folder.
         step: after which the steps that read it come.
         plan: name of its placement; empty for the float model.
+        learned: name of the record of its learners; empty if there were none.
+        answers: name of the record of what was decided for it; empty for the float model.
     """
 
     file: str
     step: Step
     plan: str = ""
+    learned: str = ""
+    answers: str = ""
 
 
 @dataclass
@@ -60,16 +64,20 @@ class Run:
         inputs: Mapping[str, object],
         outputs: Sequence[str],
         after: Sequence[Step] = (),
+        under_same: bool = False,
     ) -> Step:
         """Do a step, or keep what it left before; say so either way."""
         place = f"[{len(self.taken) + 1}/{self.total}] {name}"
 
         def announced() -> None:
             self.tools.note(f"{place}: {title}")
-            self.path(METRICS).unlink(missing_ok=True)  # its figures are of other files now
+            for told in (METRICS, REPORT):  # what they say is of other files now
+                self.path(told).unlink(missing_ok=True)
             work()
 
-        step = self.folder.step(name, announced, inputs=inputs, outputs=outputs, after=after)
+        step = self.folder.step(
+            name, announced, inputs=inputs, outputs=outputs, after=after, under_same=under_same
+        )
         if step.reused:
             self.tools.note(f"{place}: kept")
         self.taken.append(step)

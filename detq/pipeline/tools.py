@@ -25,8 +25,12 @@ class Tools:
         truth_files: every file that holds ground truth.
         read_truth: options and class names → what the ground truth holds; raises if it does
             not fit them.
-        evaluate: model file, backend, options, file for the detections → figures.
+        evaluate: model file, backend, options, file for the detections, file of the float
+            model's detections to compare with or None → figures.
         bench: model files by label, options → figures.
+        gallery: options, detections of the float and of an INT8 model, category id → class name,
+            label and backend of the latter → the images where they differ most.
+        report: finished run folder → its page as HTML.
         note: told a line about each step.
         progress: told what takes long and how many there are; gives a callback for how many
             are done.
@@ -37,7 +41,9 @@ class Tools:
     engine_here: Callable[[str], str]
     truth_files: Callable[[Evaluation], Sequence[Path]]
     read_truth: Callable[[Evaluation, Sequence[str]], Figures]
-    evaluate: Callable[[Path, str, Evaluation, Path], Figures]
+    evaluate: Callable[[Path, str, Evaluation, Path, Path | None], Figures]
     bench: Callable[[Mapping[str, Path], Bench], Figures]
+    gallery: Callable[[Evaluation, Path, Path, Mapping[int, str], tuple[str, str]], Any]
+    report: Callable[[Path], str]
     note: Callable[[str], None]
     progress: Callable[[str, int], AbstractContextManager[Callable[[int], None]]]

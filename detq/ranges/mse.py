@@ -41,12 +41,14 @@ def mse(stats: TensorStats, grid: Grid, options: Mse) -> Range:
     steps = np.arange(options.candidates) * (OCTAVES / options.candidates)
     thresholds = largest * np.exp2(-steps)
     scales = thresholds / grid.highest
-    error = sum(_error(seen, scales, integers) for seen, integers in sides)
+    error = sum(squared_error(seen, scales, integers) for seen, integers in sides)
     return clipped_at(stats, float(thresholds[np.argmin(error)]))
 
 
-def _error(seen: Magnitudes, scales: NDArray[np.float64], integers: int) -> NDArray[np.float64]:
-    """Float64 [scales], squared error less Σ x²."""
+def squared_error(
+    seen: Magnitudes, scales: NDArray[np.float64], integers: int
+) -> NDArray[np.float64]:
+    """Float64 [scales], squared error of one side of zero, less Σ x²."""
     if not seen.largest:
         return np.zeros(len(scales))
     n = np.arange(1, integers + 1)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 from detq.errors import RecipeError
 from detq.model import FloatModel
-from detq.transforms.coarse_fine import split_coarse_fine
 from detq.transforms.merge import fold_bn, reparameterize
 
 Transform = Callable[[FloatModel], FloatModel]
@@ -16,7 +15,6 @@ Transform = Callable[[FloatModel], FloatModel]
 TRANSFORMS: Mapping[str, Transform] = {
     "fold_bn": fold_bn,
     "reparameterize": reparameterize,
-    "split_coarse_fine": split_coarse_fine,
 }
 
 # Branches first: they are then merged from the checkpoint's own numbers in one rounding.

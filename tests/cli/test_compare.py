@@ -16,6 +16,14 @@ def test_a_model_equals_itself_and_int8_is_near(detq: Detq, tiny: Tiny) -> None:
     assert 0 < boxes["mean"] < 2  # pixels
     assert 0 < scores["mean"] < 0.05
     assert boxes["unit"] == "px"
+    assert boxes["snr_db"] > 10
+    assert same["errors"][0]["snr_db"] is None  # infinite
+    agreed = same["agreement"]
+    assert agreed["ap"] == pytest.approx(1, abs=1e-9)
+    assert agreed["boxes"] > 0
+    assert (agreed["missed"], agreed["invented"], agreed["score_spread"]) == (0, 0, 0)
+    assert 0.5 < int8["agreement"]["ap50"] <= 1
+    assert int8["agreement"]["score_spread"] > 0
     assert same["accuracy"]["AP50"] == pytest.approx(int8["accuracy"]["AP50"], abs=0.1)
 
 
@@ -28,6 +36,7 @@ def test_engines_agree_on_the_float_file(detq: Detq, tiny: Tiny) -> None:
         assert row["accuracy"] is None
         for error in row["errors"]:
             assert error["largest"] <= 1e-4 * error["span"]
+        assert row["agreement"]["ap"] == pytest.approx(1, abs=1e-3)  # without a label
 
 
 def test_files_of_different_batch_are_compared(detq: Detq, tiny: Tiny, tmp_path: Path) -> None:
@@ -44,6 +53,7 @@ def test_a_table_for_people(detq: Detq, tiny: Tiny) -> None:
     called = detq("compare", *files, "--backend", "openvino", "--data", tiny.data.coco).done()
     assert "raw outputs against the first\n" in called.out
     assert "model.openvino.onnx openvino " in called.out
+    assert "agreement with the first model, its boxes above score 0.25\n" in called.out
     assert " px " in called.out
 
 

@@ -13,7 +13,7 @@ from tests.cli.calls import Detq, Tiny, tree
 pytest.importorskip("torch", reason="quantizing runs the network in torch")
 
 STEPS = ["float", "truth", "calibrate", "channel_wise", "quantize.plain",
-         "evaluate.float.torch", "evaluate.plain.torch"]  # fmt: skip
+         "evaluate.float.torch", "evaluate.plain.torch", "layers", "gallery"]  # fmt: skip
 
 # A file that is about to become whole → the step that goes on.
 FILES = {
@@ -25,7 +25,10 @@ FILES = {
     "model.plain.onnx": "quantize.plain",
     "detections.float.torch.json": "evaluate.float.torch",
     "metrics.plain.torch.json": "evaluate.plain.torch",
+    "layers.json": "layers",
+    "gallery.json": "gallery",
     "metrics.json": "",
+    "report.html": "",
 }
 
 
@@ -45,7 +48,7 @@ def recipe(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def lasting(folder: Path) -> dict[str, str]:
     """What does not tell how long something took."""
-    timed = ("metrics.", "steps/")
+    timed = ("metrics.", "steps/", "report.html")
     return {name: content for name, content in tree(folder).items() if not name.startswith(timed)}
 
 
@@ -95,7 +98,7 @@ def test_old_figures_do_not_outlive_their_models(
 ) -> None:
     words = ["run", recipe, "--output", tmp_path / "run"]
     detq(*words).done()
-    assert (tmp_path / "run/metrics.json").is_file()
+    assert {"metrics.json", "report.html"} <= set(tree(tmp_path / "run"))
 
     def interrupted(self: Path, target: Path) -> Path:
         if target.name == "stats.npz":
@@ -106,7 +109,7 @@ def test_old_figures_do_not_outlive_their_models(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", interrupted)
         detq(*words, "--count", 3).refused("interrupted")
-    assert "metrics.json" not in tree(tmp_path / "run")
+    assert {"metrics.json", "report.html"}.isdisjoint(tree(tmp_path / "run"))
 
 
 @pytest.mark.parametrize("step", ["calibrate", "bench"])

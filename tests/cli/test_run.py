@@ -19,7 +19,8 @@ SCORE = [
     f"evaluate.{name}"
     for name in ("float.torch", "plain.torch", "float.onnxruntime", "onnxruntime.onnxruntime")
 ]
-INT8 = ["quantize.plain", "quantize.onnxruntime", SCORE[1], SCORE[3]]
+LOOK = ["layers", "gallery"]
+INT8 = ["quantize.plain", "quantize.onnxruntime", SCORE[1], SCORE[3], *LOOK]
 
 
 @pytest.fixture(scope="session")
@@ -72,7 +73,9 @@ def test_a_run_tells_its_steps_and_shows_its_figures(
     path = written({**recipe, "bench": bench}, tmp_path)
     called = detq("run", path, "--output", tmp_path / "run").done()
     steps = [line.split(": ")[0] for line in called.err.splitlines()]
-    assert steps == [f"[{n}/11] {name}" for n, name in enumerate([*MAKE, *SCORE, "bench"], 1)]
+    assert steps == [
+        f"[{n}/13] {name}" for n, name in enumerate([*MAKE, *SCORE, "bench", *LOOK], 1)
+    ]
     for text in (
         "accuracy on 8 images, 0 to 1\n", "speed on ", " model.plain.onnx ", " 44 of 50 ",
     ):  # fmt: skip
@@ -85,6 +88,12 @@ def test_a_run_tells_its_steps_and_shows_its_figures(
         "float torch", "plain torch", "float onnxruntime", "onnxruntime onnxruntime",
     ]  # fmt: skip
     assert all(0.5 < found["AP50"] <= 1 for found in figures["accuracy"].values())
+    agreements = [found.get("agreement") for found in figures["accuracy"].values()]
+    assert agreements[0] is agreements[2] is None  # the float model's own
+    for one in (agreements[1], agreements[3]):
+        assert one["boxes"] > 0
+        assert 0.5 < one["ap50"] <= 1
+    assert "agreement with the float model, its boxes above score 0.25\n" in called.out
     assert list(figures["speed"]["timings"]) == ["float", "onnxruntime"]
     truth = json.loads((tmp_path / "run/truth.json").read_text())
     assert (truth["images"], truth["matched_by"]) == (8, "name")
@@ -97,8 +106,8 @@ def test_a_run_tells_its_steps_and_shows_its_figures(
 def test_the_same_run_again_keeps_every_step(again: Callable[..., Called], recipe: Recipe) -> None:
     called = again(recipe)
     lines = called.done().err.splitlines()
-    assert [line.split(": ")[1] for line in lines] == ["kept"] * 10
-    assert f"kept from before: 10 of 10 steps ({', '.join([*MAKE, *SCORE])})\n" in called.out
+    assert [line.split(": ")[1] for line in lines] == ["kept"] * 12
+    assert f"kept from before: 12 of 12 steps ({', '.join([*MAKE, *SCORE, *LOOK])})\n" in called.out
     assert redone(again(recipe, "--json")) == []
 
 
@@ -111,7 +120,7 @@ def test_the_same_recipe_gives_the_same_bytes(
 
 def lasting(folder: Path) -> dict[str, str]:
     """What does not tell how long something took."""
-    timed = ("metrics.", "steps/", "manifest")
+    timed = ("metrics.", "steps/", "manifest", "report.html")
     return {name: content for name, content in tree(folder).items() if not name.startswith(timed)}
 
 
@@ -124,7 +133,7 @@ def without(recipe: Recipe, key: str) -> Recipe:
 
 
 CHANGES: dict[str, tuple[Callable[[Recipe], Recipe], list[str]]] = {
-    "fewer targets": (lambda r: {**r, "targets": ["plain"]}, []),
+    "fewer targets": (lambda r: {**r, "targets": ["plain"]}, LOOK),
     "another target": (
         lambda r: {**r, "targets": [*r["targets"], "openvino"]}, ["quantize.openvino"],
     ),
@@ -133,19 +142,19 @@ CHANGES: dict[str, tuple[Callable[[Recipe], Recipe], list[str]]] = {
         lambda r: {**r, "float_layers": {"backbone.stem*": "a try"}}, [EVEN, *INT8],
     ),
     "channels as they are": (lambda r: {**r, "channel_wise": None}, INT8),
-    "fewer engines": (lambda r: changed(r, "evaluation", backends=["torch"]), []),
+    "fewer engines": (lambda r: changed(r, "evaluation", backends=["torch"]), LOOK),
     "another engine": (
         lambda r: changed(r, "evaluation", backends=["torch", "openvino"]),
-        ["evaluate.float.openvino"],
+        ["evaluate.float.openvino", *LOOK],
     ),
-    "another protocol": (lambda r: changed(r, "evaluation", confidence=0.05), SCORE),
-    "no evaluation": (lambda r: without(r, "evaluation"), []),
+    "another protocol": (lambda r: changed(r, "evaluation", confidence=0.05), [*SCORE, "gallery"]),
+    "no evaluation": (lambda r: without(r, "evaluation"), ["layers"]),
     "a bench": (
         lambda r: {**r, "bench": {"backend": "onnxruntime", "rounds": 1, "threads": 1}}, ["bench"],
     ),
     "more images": (lambda r: changed(r, "calibration", count=8), ["calibrate", EVEN, *INT8]),
     "another draw": (lambda r: changed(r, "calibration", seed=1), ["calibrate", EVEN, *INT8]),
-    "another size": (lambda r: {**r, "size": [64, 64]}, [*MAKE, *SCORE]),
+    "another size": (lambda r: {**r, "size": [64, 64]}, [*MAKE, *SCORE, *LOOK]),
 }  # fmt: skip
 
 
@@ -178,7 +187,7 @@ def test_another_label_is_another_truth(
     again(moved, "--json").done()
     label = data / "labels/val/000.txt"
     label.write_text(label.read_text() + "1 0.5 0.5 0.1 0.1\n")
-    assert redone(again(moved, "--json")) == ["truth", *SCORE]
+    assert redone(again(moved, "--json")) == ["truth", *SCORE, "gallery"]
 
 
 def test_options_instead_of_the_recipe(again: Callable[..., Called], recipe: Recipe) -> None:

@@ -4,7 +4,7 @@ from numpy.typing import NDArray
 
 from detq.numerics import Grid
 from detq.ranges.magnitudes import Magnitudes
-from detq.ranges.mse import OCTAVES, _error, mse
+from detq.ranges.mse import OCTAVES, mse, squared_error
 from detq.recipe import Mse
 from detq.stats import TensorStats, stats_of
 from tests.reference import ranges as slow
@@ -49,7 +49,7 @@ def test_the_closed_form_is_the_integral(integers: int) -> None:
     points = 2000
     found = Magnitudes(counts, edges)
     scales = np.array([0.9, 0.31, 0.05, 0.004]) * 7 / integers
-    for scale, error in zip(scales, _error(found, scales, integers), strict=True):
+    for scale, error in zip(scales, squared_error(found, scales, integers), strict=True):
         wanted = 0.0
         for count, low, high in zip(counts, edges[:-1], edges[1:], strict=True):
             x = low + (np.arange(points) + 0.5) / points * (high - low)
