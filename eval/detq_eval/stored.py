@@ -10,6 +10,7 @@ import numpy as np
 
 from detq.data.images import ImageRef
 from detq.detection import Detections
+from detq.errors import InputError
 
 Found = tuple[ImageRef, Detections]
 
@@ -34,11 +35,22 @@ class StoredDetections(Sequence[Found]):
         Args:
             ref: the image.
             detections: float32 boxes and scores, and classes.
+
+        Raises:
+            InputError: there is no room for temporary files.
         """
         rows = np.empty(len(detections), _ROW)
         rows["box"], rows["score"] = detections.boxes, detections.scores
         rows["class"] = detections.classes
-        self._file.write(rows.tobytes())
+        try:
+            self._file.write(rows.tobytes())
+            self._file.flush()
+        except OSError as error:
+            raise InputError(
+                f"detections cannot be kept: {error.strerror}",
+                where=tempfile.gettempdir(),
+                hint="make room there, or set TMPDIR to another folder",
+            ) from error
         self._refs.append(ref)
         self._ends.append(self._ends[-1] + rows.nbytes)
 
@@ -53,7 +65,6 @@ class StoredDetections(Sequence[Found]):
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         place = range(len(self))[index]  # IndexError beyond the end, from the end if negative
-        self._file.flush()
         start, end = self._ends[place : place + 2]
         rows = np.frombuffer(os.pread(self._file.fileno(), end - start, start), _ROW)
         boxes, scores = (np.ascontiguousarray(rows[name]) for name in ("box", "score"))

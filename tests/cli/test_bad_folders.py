@@ -45,9 +45,16 @@ def test_predict(tiny: Tiny, tmp_path: Path) -> None:
     assert tree(tmp_path) == {}
 
 
-def test_detections_of_eval(tiny: Tiny, tmp_path: Path) -> None:
+def test_detections_of_eval(detq: Detq, tiny: Tiny, tmp_path: Path) -> None:
     words = ["eval", tiny.model("float"), "--data", tiny.data.coco, "--confidence", 0]
-    called = on_a_full_disk(2000, *words, "--detections", tmp_path / "boxes.json")
+    boxes = tmp_path / "boxes.json"
+    detq(*words, "--detections", boxes).done()
+    size = boxes.stat().st_size
+    boxes.unlink()
+    called = on_a_full_disk(2000, *words, "--detections", boxes)
+    called.refused("detections cannot be kept: File too large", "TMPDIR")
+    # Room for what is kept meanwhile, a third of the file, but not for the file.
+    called = on_a_full_disk(size // 2, *words, "--detections", boxes)
     called.refused("boxes.json: cannot be written: File too large")
     assert tree(tmp_path) == {}
 

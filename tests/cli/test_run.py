@@ -252,7 +252,7 @@ def test_classes_that_are_matched_by_order_only(
 
 WRONG: dict[str, tuple[Callable[[Recipe], Recipe], list[str]]] = {
     "key": (lambda r: {**r, "calibraton": {}}, ["unknown field `calibraton`", "`calibration`?"]),
-    "target": (lambda r: {**r, "targets": ["trt"]}, ["$.targets: 'trt'", "plain, onnxruntime"]),
+    "target": (lambda r: {**r, "targets": ["trt"]}, ["$.targets: 'trt'", "plain, openvino, onnxruntime"]),
     "backend": (
         lambda r: changed(r, "evaluation", backends=["ort"]),
         ["$.evaluation.backends: 'ort' is not known", "one of torch"],
