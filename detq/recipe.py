@@ -375,7 +375,7 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         activation_bits: fewer than 8 are simulated, for ``targets: [plain]`` alone.
         weights: how they are rounded.
         learn: what is learned from the calibration images then, in this order; one may stand
-            without a list.
+            without a list, and an empty list learns nothing.
         float_layers: pattern of layer names (as in a shell) to the reason why they stay float.
         first_layer: whether the layer that reads the images is rounded, where the target can.
         predictions: whether the layers that give boxes and scores are rounded.
@@ -399,7 +399,7 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     range: RangeMethod = MinMax()
     activation_bits: Bits = 8
     weights: Weights = Weights()
-    learn: tuple[LearnMethod, ...] = ()
+    learn: tuple[LearnMethod, ...] = (QPRep(),)
     float_layers: dict[Text, Text] = {}
     first_layer: Literal["int8", "float"] = "int8"
     predictions: Literal["float", "int8"] = "float"

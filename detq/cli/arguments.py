@@ -57,4 +57,4 @@ TargetName = Literal[
 ]  # fmt: skip
 NmsName = Literal["efficient", "onnx"]
 LayoutName = Literal["rows", "channels"]
-LearnerName = Literal["qprep", "qprep_learned", "abc", "adaround", "bias_correction"]
+LearnerName = Literal["none", "qprep", "qprep_learned", "abc", "adaround", "bias_correction"]

@@ -91,7 +91,7 @@ def _recipes(
         batch=1,
     )
     return {
-        MINMAX: replace(recipe, channel_wise=None),
+        MINMAX: replace(recipe, channel_wise=None, learn=()),
         DEFAULT: replace(recipe, bench=Bench(backend=engines[0], rounds=ROUNDS, threads=threads)),
     }
 

@@ -56,7 +56,7 @@ def quantize(
         batch: Fixed batch size; any batch if not given.
         float_layer: Pattern of layer names to leave float, such as "detect.*"; may be given again.
         cut_tie: Pattern of tensor names that get a scale of their own; may be given again.
-        learn: Learner to run on the calibration images, with its defaults; may be given again, the
+        learn: Learner to run on the calibration images, qprep if not given; may be given again, the
             next goes on from the last.
         explain: Tell for every layer of every file whether it is INT8, and why.
         heads: What the files do besides the network.
@@ -72,7 +72,7 @@ def quantize(
         calibration=Calibration(data=data, images=images, count=count, seed=seed),
         targets=tuple(dict.fromkeys(["plain", *(target or [])])),
         float_layers=dict.fromkeys(float_layer or [], "given on the command line"),
-        learn=tuple(learner_named(name) for name in learn or []),
+        learn=tuple(learner_named(name) for name in learn or ["qprep"] if name != "none"),
         cut_ties=tuple(cut_tie or ()),
         batch=batch,
         head=heads.for_recipe(),

@@ -71,7 +71,7 @@ def test_the_runs_differ_in_the_recipe_alone(output: Path) -> None:
         for run in ("minmax", "default")
     ]
     differ = {key for key in recipes[0] if recipes[0][key] != recipes[1][key]}
-    assert differ == {"channel_wise", "bench"}
+    assert differ == {"channel_wise", "learn", "bench"}
 
 
 def test_the_detector_is_small_and_lies_in_the_package() -> None:

@@ -48,7 +48,7 @@ def recipe(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def lasting(folder: Path) -> dict[str, str]:
     """What does not tell how long something took."""
-    timed = ("metrics.", "steps/", "report.html")
+    timed = ("learned.", "metrics.", "steps/", "report.html")
     return {name: content for name, content in tree(folder).items() if not name.startswith(timed)}
 
 

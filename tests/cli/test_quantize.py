@@ -44,7 +44,7 @@ def test_plain_is_always_there_and_what_was_done_is_told(
         "[1/5] float: read best_ckpt.pt, merge its branches",
         "[2/5] calibrate: look at 4 images",
         "[3/5] channel_wise: bring channels to one range, look again",
-        "[4/5] quantize.plain: write model.plain.onnx",
+        "[4/5] quantize.plain: learn, write model.plain.onnx",
         "[5/5] layers: compare the layers of model.plain.onnx with the float ones",
     ]
     assert "model.plain.onnx " in called.out
