@@ -54,7 +54,7 @@ def test_its_figures_are_those_of_its_runs(output: Path, again: Called) -> None:
             kept = json.loads((output / run / "metrics.json").read_text())["accuracy"]
             assert row[run] == kept[f"{engine} {engine}"]["AP"]
             assert row["float"] == kept[f"float {engine}"]["AP"]
-            assert 0.05 < row[run] <= 1  # six pictures say little, but not nothing
+            assert 0.4 < row[run] <= 1  # six pictures say little, but not nothing
     assert told["speed"]["timings"]
     assert told["tensorrt"]["built"] or "pip install" in told["tensorrt"]["why"]
 
