@@ -112,6 +112,11 @@ def test_old_figures_do_not_outlive_their_models(
     assert {"metrics.json", "report.html"}.isdisjoint(tree(tmp_path / "run"))
 
 
+def listens_to_ctrl_c() -> None:
+    """Tests started in the background have it ignored, and so would what they start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("step", ["calibrate", "bench"])
 def test_ctrl_c_on_a_terminal(recipe: Path, tmp_path: Path, step: str) -> None:
     content = yaml.safe_load(recipe.read_text())
@@ -120,7 +125,12 @@ def test_ctrl_c_on_a_terminal(recipe: Path, tmp_path: Path, step: str) -> None:
     path.write_text(yaml.safe_dump(content))
     words = [sys.executable, "-m", "detq", "run", str(path), "--output", str(tmp_path / "run")]
     with subprocess.Popen(
-        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        words,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=listens_to_ctrl_c,
     ) as process:
         assert process.stderr is not None and process.stdout is not None
         for line in process.stderr:
