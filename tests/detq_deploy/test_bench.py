@@ -165,6 +165,8 @@ def test_workers_die_with_the_driver(death: signal.Signals, float_file: Path) ->
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
+        # What tests in the background start has Ctrl-C ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     with driver:
         assert driver.stdout is not None
