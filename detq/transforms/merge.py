@@ -7,6 +7,7 @@ import onnx_ir as ir
 
 from detq.errors import NotEquivalentError
 from detq.graph.build import BLOCK, KIND, STAGE
+from detq.graph.stored import drop_unused
 from detq.model import FloatModel
 from detq.transforms.linear import LinearForm, has_branches, has_convolution, linear_form
 from detq.transforms.transposed import fold_into_transposed
@@ -20,7 +21,7 @@ def fold_bn(model: FloatModel) -> FloatModel:
     """Normalization and per-channel scales into the convolution before them."""
     merged = _merge(model, "fold_bn", branches=False)
     fold_into_transposed(merged.graph.graph)
-    _drop_unused(merged.graph.graph)
+    drop_unused(merged.graph.graph)
     return merged
 
 
@@ -44,7 +45,7 @@ def _merge(model: FloatModel, transform: str, *, branches: bool) -> FloatModel:
         _check(graph, form, node.outputs[0], transform)
         _replace(graph, form, node)
         done |= form.nodes
-    _drop_unused(graph)
+    drop_unused(graph)
     return FloatModel(merged, model.detector)
 
 
@@ -143,8 +144,3 @@ def _name(form: LinearForm) -> str:
             break
         shared.append(parts[0])
     return ".".join([*shared, "conv"])
-
-
-def _drop_unused(graph: ir.Graph) -> None:
-    for name in [n for n, value in graph.initializers.items() if not value.uses()]:
-        del graph.initializers[name]
