@@ -22,6 +22,7 @@ from detq_deploy.bench_process import WorkerProcess
 from detq_deploy.cpu import CpuFeatures, cpu_features
 from detq_deploy.inspect_cpu import LayerCounts
 from detq_deploy.latency import Spread, speedup, spread
+from detq_deploy.trt.clocks import GpuState, gpu_state
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +33,19 @@ class Contender:
         path: model file.
         backend: a key of ``detq_deploy.backends.BACKENDS``.
         threads: the usable cores if None.
+        batch: images in a run; what ``bench`` is given if None.
+        cuda_graph: TensorRT replays its run as a CUDA graph.
+        step: what is timed instead of the model alone; see ``detq_deploy.bench_messages.Open``.
+        pictures: for ``step``.
     """
 
     path: Path
     backend: str
     threads: int | None = None
+    batch: int | None = None
+    cuda_graph: bool = False
+    step: str = ""
+    pictures: Path | None = None
 
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +65,9 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
         cpu_speedup: the same of processor time: steadier on a busy machine, with 1 thread.
         peak_rss_mib: most memory of the process.
         layers: how the convolutions run; None where the backend cannot tell.
+        gpu_ms: per image, between events around the kernels; None on a CPU.
+        step: what was timed instead of the model alone; empty for that.
+        cuda_graph: TensorRT replayed its run as a CUDA graph.
     """
 
     path: str
@@ -71,6 +83,9 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     cpu_speedup: Spread
     peak_rss_mib: float
     layers: LayerCounts | None
+    gpu_ms: Spread | None = None
+    step: str = ""
+    cuda_graph: bool = False
 
 
 class BenchResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +97,7 @@ class BenchResult(msgspec.Struct, frozen=True, kw_only=True):
         load_average: processes that wanted a core in the minute before; None if unknown.
         rounds: bursts of each contender.
         timings: one per contender.
+        gpu: clocks and power mode before and after, where a contender ran on one.
     """
 
     cpu: CpuFeatures
@@ -89,6 +105,7 @@ class BenchResult(msgspec.Struct, frozen=True, kw_only=True):
     load_average: float | None
     rounds: int
     timings: tuple[Timing, ...]
+    gpu: tuple[GpuState, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +159,13 @@ def bench(
             backend=contender.backend,
             path=str(contender.path),
             threads=cpu.usable_cores if contender.threads is None else contender.threads,
-            batch=batch,
+            batch=contender.batch or batch,
             size=size,
             images=None if images is None else str(images),
             warmup_ms=pace.warmup_ms,
+            cuda_graph=contender.cuda_graph,
+            step=contender.step,
+            pictures=str(contender.pictures or ""),
         )
         for contender in contenders
     ]
@@ -155,14 +175,22 @@ def bench(
             for order in orders
         ]
         ready = [worker.ask(order) for worker, order in zip(workers, orders, strict=True)]
+        on_gpu = any(contender.backend == "tensorrt" for contender in contenders)
+        before = gpu_state() if on_gpu else None
         bursts = _run_rounds(workers, rounds, pace, on_round)
+        after = gpu_state() if on_gpu else None
         layers = [worker.ask(Inspect()).layers if inspect else None for worker in workers]
     timings = tuple(
         timing_from_bursts(*facts, bursts[0])
         for facts in zip(orders, ready, layers, bursts, strict=True)
     )
     return BenchResult(
-        cpu=cpu, isa=cpu.isa_label, load_average=load, rounds=rounds, timings=timings
+        cpu=cpu,
+        isa=cpu.isa_label,
+        load_average=load,
+        rounds=rounds,
+        timings=timings,
+        gpu=tuple(state for state in (before, after) if state is not None),
     )
 
 
@@ -189,6 +217,7 @@ def timing_from_bursts(
 ) -> Timing:
     """The figures of one contender; ``base`` are the bursts of the first, round by round."""
     wall = spread([ms for burst in bursts for ms in burst.wall_ms])
+    gpu = [ms for burst in bursts for ms in burst.gpu_ms]
     return Timing(
         path=order.path,
         backend=order.backend,
@@ -203,6 +232,9 @@ def timing_from_bursts(
         cpu_speedup=speedup(*([b.cpu_ms for b in those] for those in (base, bursts))),
         peak_rss_mib=max(burst.peak_rss_mib for burst in bursts),
         layers=layers,
+        gpu_ms=spread(gpu) if gpu else None,
+        step=order.step,
+        cuda_graph=order.cuda_graph,
     )
 
 

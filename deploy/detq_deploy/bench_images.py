@@ -27,6 +27,9 @@ def input_size(path: Path, run: Runner) -> tuple[int, int]:
             height, width = images.shape[1:3] if takes_pixels(run) else images.shape[2:]
             if isinstance(height, int) and isinstance(width, int):
                 return height, width
+    fixed: tuple[int, int] | None = getattr(run, "size", None)  # of an engine
+    if fixed is not None:
+        return fixed
     try:
         return run.detector.size
     except InputError as error:

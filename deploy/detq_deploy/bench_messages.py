@@ -12,7 +12,12 @@ M = TypeVar("M")
 
 
 class Open(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Load a model, make its images and run until it is warm; answered by ``Ready``."""
+    """Load a model, make its images and run until it is warm; answered by ``Ready``.
+
+    Attributes:
+        step: what is timed instead of the model alone, as ``module:function``; the function makes
+            a step of a runner, the path ``pictures`` and the number of images in a step.
+    """
 
     backend: str
     path: str
@@ -21,6 +26,9 @@ class Open(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     size: tuple[int, int] | None
     images: str | None
     warmup_ms: float
+    cuda_graph: bool = False
+    step: str = ""
+    pictures: str = ""
 
 
 class Burst(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -48,12 +56,14 @@ class Timed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     Attributes:
         wall_ms: per image, of every run.
         cpu_ms: per image, of the whole process, all threads, over the burst.
+        gpu_ms: per image, of every run, by the GPU's own clock; none on a CPU.
         peak_rss_mib: of the process so far.
     """
 
     wall_ms: list[float]
     cpu_ms: float
     peak_rss_mib: float
+    gpu_ms: list[float] = []
 
 
 class Inspected(msgspec.Struct, frozen=True, kw_only=True, tag=True):

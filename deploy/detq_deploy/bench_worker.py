@@ -4,15 +4,14 @@ Speaks lines of JSON (``detq_deploy.bench_messages``) on its standard streams, a
 its input does, so it never outlives the driver.
 """
 
+import importlib
 import itertools
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
-
-from numpy.typing import NDArray
+from typing import IO
 
 from detq.errors import DetqError
 from detq.runner import Runner
@@ -32,7 +31,7 @@ from detq_deploy.bench_messages import (
 from detq_deploy.inspect_cpu import INSPECTORS, int8_layers
 from detq_deploy.peak_memory import peak_rss_mib
 
-Feed = Iterator[NDArray[Any]]
+Step = Callable[[], object]
 
 
 def main() -> None:
@@ -58,33 +57,47 @@ def _serve(requests: IO[bytes], replies: IO[bytes]) -> None:
     if order is None:
         return
     path = Path(order.path)
-    with open_runner(order.backend, path, threads=order.threads) as run:
+    options = {"threads": order.threads, "cuda_graph": order.cuda_graph}
+    with open_runner(order.backend, path, **options) as run:
         batch = order.batch or run.batch or 1
         size = order.size or input_size(path, run)
-        images = batches(batch, size, order.images, pixels=takes_pixels(run))
-        feed = itertools.cycle(images)
-        _time_burst(run, feed, batch, Burst(ms=order.warmup_ms, runs=2))
+        step = _step(run, order, batch, size)
+        _time_burst(run, step, batch, Burst(ms=order.warmup_ms, runs=2))
         send(replies, Ready(engine=run.name, batch=batch, size=size))
         while (request := receive(requests, Request)) is not None:
             if isinstance(request, Burst):
-                send(replies, _time_burst(run, feed, batch, request))
+                send(replies, _time_burst(run, step, batch, request))
             else:
                 send(replies, _inspect(order))
 
 
+def _step(run: Runner, order: Open, batch: int, size: tuple[int, int]) -> Step:
+    if not order.step:
+        images = batches(batch, size, order.images, pixels=takes_pixels(run))
+        feed = itertools.cycle(images)
+        return lambda: run(next(feed))
+    module, _, name = order.step.partition(":")
+    step: Step = getattr(importlib.import_module(module), name)(run, Path(order.pictures), batch)
+    return step
+
+
 def _inspect(order: Open) -> Inspected:
-    known = order.backend in INSPECTORS
+    known = order.backend in (*INSPECTORS, "tensorrt")
     return Inspected(layers=int8_layers(order.backend, Path(order.path)) if known else None)
 
 
-def _time_burst(run: Runner, feed: Feed, batch: int, burst: Burst) -> Timed:
+def _time_burst(run: Runner, step: Step, batch: int, burst: Burst) -> Timed:
     """Run until both the time and the number of runs of ``burst`` are reached."""
     wall_ms: list[float] = []
+    gpu_ms: list[float] = []
     cpu_before, start = time.process_time_ns(), time.perf_counter_ns()
     last = start
     while len(wall_ms) < burst.runs or last - start < burst.ms * 1e6:
-        run(next(feed))
+        step()
         now = time.perf_counter_ns()
+        of_gpu: float | None = getattr(run, "gpu_ms", None)
+        if of_gpu is not None:
+            gpu_ms.append(of_gpu)
         wall_ms.append((now - last) / 1e6)
         last = now
     cpu_ms = (time.process_time_ns() - cpu_before) / 1e6
@@ -92,6 +105,7 @@ def _time_burst(run: Runner, feed: Feed, batch: int, burst: Burst) -> Timed:
         wall_ms=[ms / batch for ms in wall_ms],
         cpu_ms=cpu_ms / batch / len(wall_ms),
         peak_rss_mib=peak_rss_mib(),
+        gpu_ms=[ms / batch for ms in gpu_ms],
     )
 
 

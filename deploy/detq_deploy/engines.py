@@ -1,6 +1,7 @@
 """Loading an engine's Python package, and telling its refusals in one line."""
 
 import importlib
+import os
 import re
 from pathlib import Path
 from types import ModuleType
@@ -16,6 +17,9 @@ _NOISE = re.compile(
 )
 _LONGEST = 240
 
+# Read by ONNX Runtime when it loads: no files in the user's home, nothing sent.
+_NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"
+
 
 def import_engine(name: str) -> ModuleType:
     """The package ``name``.
@@ -23,6 +27,7 @@ def import_engine(name: str) -> ModuleType:
     Raises:
         TargetUnavailableError: it is not installed, or does not load on this machine.
     """
+    os.environ.setdefault(_NO_TELEMETRY, "1")
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:

@@ -47,11 +47,13 @@ def int8_layers(backend: str, path: Path) -> LayerCounts:
         TargetUnavailableError: its package is not installed.
         InputError: no such file, or it is not ONNX.
     """
-    if backend not in INSPECTORS:
+    if backend not in INSPECTORS and backend != "tensorrt":
         raise TargetError(
             f"backend {backend!r} does not tell how it runs a layer",
             hint=f"one of {', '.join(INSPECTORS)}",
         )
+    if backend == "tensorrt":
+        return _engine_layers(path)
     in_file = [node.name or "" for node in load_model(path).graph if node.op_type in _IN_FILE]
     layers = INSPECTORS[backend](path)
     return LayerCounts(
@@ -59,6 +61,19 @@ def int8_layers(backend: str, path: Path) -> LayerCounts:
         int8=sum(layer.int8 for layer in layers),
         in_float=_names_in_float(in_file, layers),
         kernels=dict(Counter(layer.kernel for layer in layers)),
+    )
+
+
+def _engine_layers(path: Path) -> LayerCounts:
+    from detq_deploy.trt.layers import report_engine
+
+    layers = [one for one in report_engine(path).audit.layers if one.kind == "convolution"]
+    int8 = [layer for layer in layers if layer.got == "Int8"]
+    return LayerCounts(
+        convolutions=len(layers),
+        int8=len(int8),
+        in_float=tuple(layer.name for layer in layers if layer not in int8),
+        kernels=dict(Counter(layer.layer_type for layer in layers)),
     )
 
 

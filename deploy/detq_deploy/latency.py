@@ -12,13 +12,15 @@ class Spread(msgspec.Struct, frozen=True, kw_only=True):
     median: float
     p10: float
     p90: float
+    p99: float
     min: float
 
 
 def spread(samples: Sequence[float]) -> Spread:
     """Quantiles by linear interpolation; at least one sample."""
-    p10, median, p90 = np.quantile(np.asarray(samples, np.float64), [0.1, 0.5, 0.9])
-    return Spread(median=float(median), p10=float(p10), p90=float(p90), min=float(min(samples)))
+    found = np.quantile(np.asarray(samples, np.float64), [0.1, 0.5, 0.9, 0.99]).tolist()
+    p10, median, p90, p99 = found
+    return Spread(median=median, p10=p10, p90=p90, p99=p99, min=float(min(samples)))
 
 
 def speedup(base_ms: Sequence[float], other_ms: Sequence[float]) -> Spread:

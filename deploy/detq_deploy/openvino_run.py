@@ -84,17 +84,22 @@ def compile_model(path: Path, threads: int, busy_cores: bool = False) -> Any:
         TargetError: OpenVINO refuses the graph.
     """
     core = import_engine("openvino").Core()
-    settings = {
+    try:
+        settings = cpu_settings(threads, busy_cores)
+        return core.compile_model(core.read_model(str(path)), "CPU", settings)
+    except RuntimeError as error:
+        raise refusal("openvino", path, error) from error
+
+
+def cpu_settings(threads: int, busy_cores: bool = False) -> dict[str, str]:
+    """OpenVINO's settings for one image (or batch) after the other on the CPU."""
+    return {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": "f32",
         "NUM_STREAMS": "1",
         "INFERENCE_NUM_THREADS": str(threads),
         "ENABLE_CPU_PINNING": "NO" if busy_cores else "YES",
     }
-    try:
-        return core.compile_model(core.read_model(str(path)), "CPU", settings)
-    except RuntimeError as error:
-        raise refusal("openvino", path, error) from error
 
 
 def _shape(partial: Any) -> Shape:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
-from detq.errors import TargetError
+from detq.errors import TargetError, remedy_for_name
 from detq.target import PLAIN, Target
 from detq_deploy.cpu_targets import CPU_TARGETS
 from detq_deploy.parser_operators import OPERATORS
@@ -144,5 +144,5 @@ def target_named(name: str) -> Target:
         TargetUnavailableError: its engine, which has to be tried out, is not installed.
     """
     if name not in TARGETS:
-        raise TargetError(f"no target {name!r}", hint=f"one of {', '.join(TARGETS)}")
+        raise TargetError(f"no target {name!r}", hint=remedy_for_name(name, TARGETS))
     return TARGETS[name]()

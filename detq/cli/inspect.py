@@ -19,19 +19,35 @@ def inspect(
     /,
     *,
     size: AnySize = None,
+    onnx: Path | None = None,
+    times: Path | None = None,
     out: Output = Output(),  # noqa: B008 - frozen
 ) -> None:
-    """Show what a checkpoint or an ONNX file is made of.
+    """Show what a checkpoint, an ONNX file or a TensorRT engine is made of.
 
     Example: detq inspect best_ckpt.pt
 
+    Example: detq inspect model.plain.onnx
+
+    Example: detq inspect model.engine
+
     Args:
-        file: YOLOv6 checkpoint (.pt) or ONNX file (.onnx).
+        file: YOLOv6 checkpoint (.pt), ONNX file (.onnx), TensorRT engine (.engine), or the list
+            of an engine's layers that trtexec --exportLayerInfo writes (.json).
         size: Input size in pixels that a graph is written for; 640, or what an ONNX file is
             made for, if not given.
+        onnx: Q/DQ file that an engine was built from, where no side-car knows what it asked.
+        times: Times of an engine's layers, by trtexec --exportProfile.
         out: How the result is told.
     """
-    if file.suffix.lower() == ".onnx":
+    from detq_deploy.trt.foreign import is_engine
+    from detq_deploy.trt.layers import is_layers
+
+    if is_engine(file) or is_layers(file):
+        from detq.cli.inspect_engine import show_engine
+
+        show_engine(file, onnx, times, out)
+    elif file.suffix.lower() == ".onnx":
         _inspect_onnx(file, size, out)
     else:
         _inspect_checkpoint(file, size_for(file, size), out)

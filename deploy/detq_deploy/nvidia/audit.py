@@ -1,6 +1,5 @@
 """What NVIDIA compiled, beside what lint said it would: layer by layer."""
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,28 +9,15 @@ import msgspec
 from detq.graph.files import load_model
 from detq_deploy.lint.check import Lint
 from detq_deploy.lint.findings import Finding
-from detq_deploy.nvidia.layer_table import HELPERS, Kernel
+from detq_deploy.nvidia.kernel import HELPERS, Kernel
 from detq_deploy.nvidia.rtx import Arch, build_rtx
-from detq_deploy.nvidia.rtx_worker import Refusal
+from detq_deploy.trt.refusals import finding_from_refusal
 
 # Operators that no build without a GPU or plugins takes.
 _NOT_HERE = {
     "EfficientNMS_TRT": "a plugin, and TensorRT-RTX has none",
     "NonMaxSuppression": "not built without a GPU",
 }
-
-_REMEDIES = (
-    (r"type Int32", "keep biases float (ONNX Runtime: extra_options QuantizeBias=False)"),
-    (r"zero.?point", "quantize symmetrically, int8 with zero point 0"),
-    (r"[Ss]cale coefficients", "calibrate again; scales must be positive"),
-    (r"[Pp]lugin", "replace the operator, which NVIDIA's parser does not know"),
-    (r"number of scales|axis", "write axis 0 for Conv, one scale for ConvTranspose"),
-)
-_OTHERWISE = "see the findings of detq lint for this node; leave it float if there is none"
-
-# NVIDIA's library asks for a driver that it does not need.
-_NOISE = re.compile(r"\[checkMacros\.cpp.*|.*[Cc]uda ?[Dd]river.*", re.MULTILINE)
-_INVALID = re.compile(r"^Invalid Node - (.*)\n?", re.MULTILINE)
 
 
 class CompiledLayer(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,23 +140,6 @@ def _missing(path: Path) -> tuple[Finding, ...]:
         )
         for node in load_model(path).graph
         if node.op_type in _NOT_HERE
-    )
-
-
-def finding_from_refusal(refusal: Refusal, source: str) -> Finding:
-    """NVIDIA's refusal in one line, with a remedy."""
-    said = _NOISE.sub("", refusal.text)
-    invalid = _INVALID.search(said)
-    text = " ".join(_INVALID.sub("", said).split()) or "invalid, without a reason"
-    remedy = next((r for pattern, r in _REMEDIES if re.search(pattern, text)), _OTHERWISE)
-    operator = f"{refusal.operator}: " if refusal.operator else ""
-    return Finding(
-        rule="nvidia-refused",
-        severity="error",
-        node=refusal.node or (invalid[1] if invalid else ""),
-        what=f"{operator}{text}",
-        source=source,
-        remedy=remedy,
     )
 
 

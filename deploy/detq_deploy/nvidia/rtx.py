@@ -5,29 +5,22 @@ compiles as INT8 is the nearest to TensorRT itself that a machine without a GPU 
 no plugins, no INT8 convolutions before SM80, and its plans run in TensorRT-RTX alone.
 """
 
-import os
-import signal
-import subprocess
-import sys
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-import msgspec
-
-from detq.errors import InputError, TargetError, TargetUnavailableError
-from detq.graph.files import DETECTOR, detector_from_metadata, load_model
-from detq_deploy.nvidia.layer_table import Kernel, kernels_from_log
-from detq_deploy.nvidia.rtx_worker import BuildAnswer, BuildRequest, Refusal
+from detq.errors import InputError
+from detq_deploy.nvidia.kernel import Kernel
+from detq_deploy.nvidia.layer_table import kernels_from_log
+from detq_deploy.trt.build_process import build_apart
+from detq_deploy.trt.profiles import profiles_for
+from detq_deploy.trt.request import BuildRequest, Profile, Refusal, Settings
 
 Arch = Literal["sm80", "sm86", "sm89", "sm120", "sm121"]
 ARCHITECTURES: tuple[str, ...] = get_args(Arch)
 
-_COMMAND = [sys.executable, "-m", "detq_deploy.nvidia.rtx_worker"]
-_LONGEST = 600.0  # seconds; the largest YOLOv6 takes a few
-_NOT_INSTALLED = 3
+LONGEST = 600.0  # seconds; the largest YOLOv6 takes a few
 
 
 @dataclass(frozen=True)
@@ -67,85 +60,33 @@ def build_rtx(path: Path, arch: Arch = "sm86", *, plan: Path | None = None) -> B
         TargetUnavailableError: TensorRT-RTX is not installed.
         TargetError: the builder crashed, or took too long.
     """
-    if arch not in ARCHITECTURES:
-        known = ", ".join(ARCHITECTURES)
-        raise InputError(f"no architecture {arch!r}", where="--arch", hint=f"one of {known}")
-    request = BuildRequest(
-        path=str(path.absolute()),
-        arch=arch,
-        shapes=dict(fixed_shapes(path)),
-        plan=str(plan.absolute()) if plan else "",
-    )
-    answer = _ask(request, path)
+    request = rtx_request(path, arch, plan=plan, profiles=profiles_for(path))
+    answer = build_apart(request, longest=LONGEST)
     return Build(
-        answer.version,
+        answer.machine.tensorrt,
         arch,
         answer.refusals,
         answer.warnings,
         answer.plan_bytes,
-        kernels_from_log(answer.table),
+        kernels_from_log(answer.layers),
     )
 
 
-def fixed_shapes(path: Path) -> Mapping[str, tuple[int, ...]]:
-    """Shapes to build for, of the inputs with sizes that vary.
+def rtx_request(
+    path: Path, arch: Arch, *, plan: Path | None = None, profiles: Sequence[Profile] = ()
+) -> BuildRequest:
+    """What ``build_rtx`` asks for.
 
     Raises:
-        InputError: no such file, not ONNX, or sizes that vary and are said nowhere.
+        InputError: no such architecture.
     """
-    model = load_model(path)
-    found: dict[str, tuple[int, ...]] = {}
-    for value in model.graph.inputs:
-        dims = [] if value.shape is None else list(value.shape)
-        if value.shape is not None and all(isinstance(dim, int) for dim in dims):
-            continue
-        if DETECTOR in model.metadata_props and len(dims) == 4:
-            height, width = detector_from_metadata(model.metadata_props, str(path)).size
-            dims[2:] = [height, width]
-        shape = tuple(dim if isinstance(dim, int) else None for dim in [1, *dims[1:]])
-        if None in shape or not dims:
-            raise InputError(
-                f"sizes of {value.name} vary, and the file does not say for which to build",
-                where=str(path),
-                hint="write the file for one size: detq export --size",
-            )
-        found[str(value.name)] = tuple(dim for dim in shape if dim is not None)
-    return found
-
-
-def _ask(request: BuildRequest, path: Path) -> BuildAnswer:
-    with tempfile.TemporaryDirectory() as folder:
-        answer = Path(folder) / "answer.json"
-        try:
-            done = subprocess.run(
-                [*_COMMAND, str(answer)],
-                input=msgspec.json.encode(request),
-                capture_output=True,
-                timeout=_LONGEST,
-                check=False,
-                # A file of the user's folder must not stand in for one of our packages.
-                env={**os.environ, "PYTHONSAFEPATH": "1"},
-            )
-        except subprocess.TimeoutExpired as error:
-            raise TargetError(
-                f"TensorRT-RTX gave no answer in {_LONGEST:.0f} s", where=str(path)
-            ) from error
-        if done.returncode == _NOT_INSTALLED:
-            raise TargetUnavailableError(
-                "TensorRT-RTX is not installed", hint="pip install 'detq[trt-check]'"
-            )
-        if done.returncode != 0:
-            raise TargetError(
-                f"TensorRT-RTX stopped: {_cause(done)}",
-                where=str(path),
-                hint="the file may still build in TensorRT; detq lint says what is unusual in it",
-            )
-        return msgspec.json.decode(answer.read_bytes(), type=BuildAnswer)
-
-
-def _cause(done: "subprocess.CompletedProcess[bytes]") -> str:
-    code = done.returncode
-    name = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
-    lines = [line.strip() for line in done.stderr.decode(errors="replace").splitlines()]
-    last = next((line for line in reversed(lines) if line), "")
-    return f"{name}, {last}" if last else name
+    if arch not in ARCHITECTURES:
+        known = ", ".join(ARCHITECTURES)
+        raise InputError(f"no architecture {arch!r}", where="--arch", hint=f"one of {known}")
+    return BuildRequest(
+        onnx=str(path.absolute()),
+        plan=str(plan.absolute()) if plan else "",
+        product="tensorrt-rtx",
+        settings=Settings(arch=arch),
+        profiles=tuple(profiles),
+    )

@@ -6,10 +6,11 @@ import pytest
 
 from detq.graph.files import save_model
 from detq_deploy.lint import Lint, lint_file
-from detq_deploy.nvidia.audit import Audit, audit, compiled_layers, finding_from_refusal
-from detq_deploy.nvidia.layer_table import Kernel, Tensor
-from detq_deploy.nvidia.rtx_worker import Refusal
+from detq_deploy.nvidia.audit import Audit, audit, compiled_layers
+from detq_deploy.nvidia.kernel import Kernel, Tensor
 from detq_deploy.targets import target_named
+from detq_deploy.trt.refusals import finding_from_refusal
+from detq_deploy.trt.request import Refusal
 from tests.detq_deploy.lint.sketch import Sketch
 
 CODES, WEIGHTS = Tensor("x", (1, 16, 8, 8), "Int8"), Tensor("w", (16, 16, 1, 1), "Int8")

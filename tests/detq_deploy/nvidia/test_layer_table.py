@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from detq_deploy.nvidia.layer_table import Kernel, Tensor, kernels_from_log
+from detq_deploy.nvidia.kernel import Kernel, Tensor
+from detq_deploy.nvidia.layer_table import kernels_from_log
 
 LOG = """Engine generation completed in 1.7 seconds.
 Layers:
@@ -14,14 +15,17 @@ I/O Tensors:
 """  # noqa: E501 - as NVIDIA writes it
 
 
+NHWC = "(NHWC) Channel major format"
+
+
 def test_a_table_is_read() -> None:
     first, second = kernels_from_log(LOG)
     assert second == Kernel(
         "a[0].conv_U2_myl0_1",
         "correlation",
-        (Tensor("codes", (1, 4, 8, 8), "Int8"),),
-        (Tensor("w", (16, 4, 3, 3), "Int8"),),
-        (Tensor("sums", (1, 16, 8, 8), "Half"),),
+        (Tensor("codes", (1, 4, 8, 8), "Int8", NHWC),),
+        (Tensor("w", (16, 4, 3, 3), "Int8", NHWC),),
+        (Tensor("sums", (1, 16, 8, 8), "Half", NHWC),),
         ("a[0].conv", "w.dequantize"),
     )
     assert first.nodes == ("images.quantize", "a[0].conv")

@@ -6,10 +6,10 @@ import onnx_ir as ir
 import pytest
 
 from detq.errors import InputError, TargetError, TargetUnavailableError
-from detq.graph.files import detector_metadata, save_model
+from detq.graph.files import save_model
 from detq_deploy.nvidia import rtx as rtx_builder
-from detq_deploy.nvidia.rtx import build_rtx, fixed_shapes
-from tests.detq_deploy.conftest import DETECTOR
+from detq_deploy.nvidia.rtx import build_rtx
+from detq_deploy.trt import build_process
 from tests.detq_deploy.lint.sketch import Sketch
 
 
@@ -64,27 +64,13 @@ def test_a_batch_that_varies_is_built_for_one_image(tmp_path: Path) -> None:
     assert built.kernels[0].inputs[0].shape == (1, 16, 8, 8)
 
 
-def test_sizes_that_vary_are_those_of_the_detector(tmp_path: Path) -> None:
-    s = Sketch()
-    free(s, 0, 2, 3)
-    model = s.done(s.layer(s.pair(s.images)))
-    with pytest.raises(InputError, match="sizes of images vary"):
-        fixed_shapes(saved(model, tmp_path))
-    model.metadata_props.update(detector_metadata(DETECTOR))
-    assert fixed_shapes(saved(model, tmp_path)) == {"images": (1, 16, 16, 16)}
-
-
-def test_a_fixed_file_needs_no_shapes(tmp_path: Path) -> None:
-    assert fixed_shapes(saved(one_layer(), tmp_path)) == {}
-
-
 def test_an_unknown_architecture_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no architecture 'sm87' \(one of sm80, sm86"):
         build_rtx(saved(one_layer(), tmp_path), "sm87")  # type: ignore[arg-type]
 
 
 def as_worker(monkeypatch: pytest.MonkeyPatch, program: str) -> None:
-    monkeypatch.setattr(rtx_builder, "_COMMAND", [sys.executable, "-c", program])
+    monkeypatch.setattr(build_process, "_COMMAND", [sys.executable, "-c", program])
 
 
 def test_a_crash_of_the_library_is_one_line(
@@ -99,7 +85,7 @@ def test_an_answer_that_never_comes_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     as_worker(monkeypatch, "import time; time.sleep(60)")
-    monkeypatch.setattr(rtx_builder, "_LONGEST", 0.5)
+    monkeypatch.setattr(rtx_builder, "LONGEST", 0.5)
     with pytest.raises(TargetError, match="gave no answer"):
         build_rtx(saved(one_layer(), tmp_path))
 
@@ -108,7 +94,7 @@ def test_without_the_library_the_install_line_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = "import runpy, sys; sys.modules.update(tensorrt_rtx=None, tensorrt_rtx_bindings=None)"
-    program += "; runpy.run_module('detq_deploy.nvidia.rtx_worker', run_name='__main__')"
+    program += "; runpy.run_module('detq_deploy.trt.worker', run_name='__main__')"
     as_worker(monkeypatch, program)
     with pytest.raises(TargetUnavailableError, match="trt-check"):
         build_rtx(saved(one_layer(), tmp_path))
