@@ -18,6 +18,9 @@
 A broken promise of our own is an ``AssertionError`` and is never caught.
 """
 
+import difflib
+from collections import abc
+
 
 class DetqError(Exception):
     """Something the user can mend.
@@ -87,3 +90,13 @@ class TargetError(DetqError):
 
 class TargetUnavailableError(TargetError):
     """An engine that is not installed here."""
+
+
+def remedy_for_name(wrong: str, known: abc.Iterable[str]) -> str:
+    """What to write instead of a name that is not known: the closest one, or what there is."""
+    words = list(known)
+    begun = [word for word in words if word.startswith(wrong)]
+    close = difflib.get_close_matches(wrong, words, n=1)
+    if len(begun) <= 1 and close:
+        return f"did you mean `{close[0]}`?"
+    return f"one of {', '.join(begun or words)}"

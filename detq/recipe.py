@@ -5,7 +5,6 @@ A new range method is one struct beside :class:`MinMax` and one more member of
 :func:`resolve_paths` makes them absolute on the machine at hand.
 """
 
-import difflib
 import os
 import re
 from collections.abc import Callable, Iterable
@@ -16,9 +15,9 @@ import msgspec
 from msgspec import Meta, Struct
 
 from detq import strict_yaml
-from detq.errors import RecipeError
+from detq.errors import RecipeError, remedy_for_name
 
-_EXAMPLES = "see configs/ for examples"
+_EXAMPLES = "see detq config --explain"
 
 Number = Annotated[int, Meta(ge=1)]
 Pixels = Annotated[int, Meta(ge=0)]
@@ -144,7 +143,7 @@ class ChannelWise(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         choose: ``measured`` tries on images what each tensor gains and takes the best balance;
             ``spread`` looks at ranges alone.
         range: of each channel: the largest magnitude seen, or clipped where the squared error
-            is least; that one goes with ``range: {method: mse}``.
+            is least; null is ``mse`` where the tensors' ranges are, else ``minmax``.
         least_gain_db: measured, for a tensor behind a SiLU, Hardswish or the like, where a
             multiplication per channel stays in the graph; any gain will do elsewhere.
         images: of the calibration images, the first so many to measure on.
@@ -155,7 +154,7 @@ class ChannelWise(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """
 
     choose: Literal["measured", "spread"] = "measured"
-    range: Literal["minmax", "mse"] = "minmax"
+    range: Literal["minmax", "mse"] | None = None
     least_gain_db: Annotated[float, Meta(ge=0)] = 1.0
     images: Number = 4
     balance: Annotated[float, Meta(ge=0, le=1)] = 1.0
@@ -372,6 +371,8 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         coarse_fine: split kernels into centre and surround; null leaves all whole.
         repquant: linear layers and attention of transformer blocks; null leaves them float.
         range: how the range of a tensor follows from what was observed.
+        group_ranges: pattern of tie group names (as in a shell) to the method instead of ``range``;
+            the first that matches counts.
         activation_bits: fewer than 8 are simulated, for ``targets: [plain]`` alone.
         weights: how they are rounded.
         learn: what is learned from the calibration images then, in this order; one may stand
@@ -396,7 +397,8 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     channel_wise: ChannelWise | None = ChannelWise()
     coarse_fine: CoarseFine | None = None
     repquant: RepQuant | None = None
-    range: RangeMethod = MinMax()
+    range: RangeMethod = Mse()
+    group_ranges: dict[Text, RangeMethod] = {}
     activation_bits: Bits = 8
     weights: Weights = Weights()
     learn: tuple[LearnMethod, ...] = (QPRep(),)
@@ -426,6 +428,15 @@ def read_recipe(path: Path) -> Recipe:
     Raises:
         RecipeError: with the file and the place in it, such as ``$.range.method``.
     """
+    return recipe_from_mapping(read_mapping(path, _EXAMPLES), str(path))
+
+
+def read_mapping(path: Path, hint: str) -> dict[str, Any]:
+    """The keys and values of a YAML file.
+
+    Raises:
+        RecipeError: it cannot be read, or is something else.
+    """
     try:
         raw = strict_yaml.load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -433,20 +444,30 @@ def read_recipe(path: Path) -> Recipe:
             f"cannot be read: {error.strerror}", where=str(path), hint="give a YAML file"
         ) from error
     except ValueError as error:
-        raise RecipeError(f"is not YAML: {error}", where=str(path), hint=_EXAMPLES) from error
+        raise RecipeError(f"is not YAML: {error}", where=str(path), hint=hint) from error
     if not isinstance(raw, dict):
-        raise RecipeError(
-            "is not a mapping of keys to values",
-            where=str(path),
-            hint=_EXAMPLES,
-        )
+        raise RecipeError("is not a mapping of keys to values", where=str(path), hint=hint)
+    return raw
+
+
+def recipe_from_mapping(raw: dict[str, Any], where: str) -> Recipe:
+    """A recipe as YAML has it; paths stay as written.
+
+    Args:
+        raw: keys and values, with the short forms that a file may use.
+        where: its name in an error.
+
+    Raises:
+        RecipeError: with the place in it, such as ``$.range.method``.
+    """
+    raw = dict(raw)
     if type(raw.get("size")) is int:
         raw["size"] = [raw["size"]] * 2
     if raw.get("range") == {}:
         del raw["range"]  # the default, as for other sections
     if isinstance(raw.get("learn"), dict):
         raw["learn"] = [raw["learn"]]
-    return _recipe_from(raw, Path, str(path))
+    return _recipe_from(raw, Path, where)
 
 
 def resolve_paths(recipe: Recipe, folder: Path, *, where: str = "recipe") -> Recipe:
@@ -474,6 +495,12 @@ def recipe_as_yaml(recipe: Recipe) -> str:
 def recipe_as_json(recipe: Recipe) -> str:
     """One line for metadata; the same recipe gives the same text."""
     return msgspec.json.encode(recipe, enc_hook=str).decode()
+
+
+def recipe_as_mapping(recipe: Recipe) -> dict[str, Any]:
+    """What ``recipe_from_mapping`` reads back as the same recipe, every field spelt out."""
+    found: dict[str, Any] = _as_builtins(recipe)
+    return found
 
 
 def _as_builtins(recipe: Recipe) -> Any:
@@ -506,14 +533,11 @@ def _absolute(text: str, folder: Path) -> Path:
 
 def _refuse(what: str, place: str, where: str, raw: Any) -> NoReturn:
     wrong = re.search(r"unknown field `(.+)`|[Ii]nvalid (?:enum )?value '(.+)'", what)
-    hint = _suggestion(wrong[1] or wrong[2], _words_at(place, raw)) if wrong else _EXAMPLES
+    unset = re.fullmatch(r"environment variable (\w+) is not set", what)
+    hint = f"export {unset[1]}=FOLDER, or write the path" if unset else _EXAMPLES
+    if wrong:
+        hint = remedy_for_name(wrong[1] or wrong[2], _words_at(place, raw))
     raise RecipeError(what, where=f"{where}: {place}", hint=hint)
-
-
-def _suggestion(wrong: str, words: Iterable[str]) -> str:
-    known = list(words)
-    close = difflib.get_close_matches(wrong, known, n=1)
-    return f"did you mean `{close[0]}`?" if close else f"known here: {', '.join(known)}"
 
 
 def _words_at(place: str, raw: Any) -> list[str]:

@@ -70,7 +70,7 @@ def test_the_least_recipe_has_the_documented_defaults(written: Any) -> None:
         ),
         transforms=("reparameterize", "fold_bn"),
         channel_wise=ChannelWise(balance=1.0, least_spread=2.0),
-        range=MinMax(),
+        range=Mse(),
         activation_bits=8,
         weights=Weights(method="minmax", bits=8, per_tensor=False),
         float_layers={},
@@ -173,7 +173,7 @@ def test_repquant_is_simulated_alone(written: Any) -> None:
         ("targts: [plain]", "$: Object contains unknown field `targts` (did you mean `targets`?)"),
         (
             "range: {method: minmax, percentle: 99.9}",
-            "$.range: Object contains unknown field `percentle` (known here: method)",
+            "$.range: Object contains unknown field `percentle` (one of method)",
         ),
         (
             "range: {method: minmx}",
@@ -185,7 +185,7 @@ def test_repquant_is_simulated_alone(written: Any) -> None:
         ),
         (
             "range: {method: entropy, percent: 99}",
-            "$.range: Object contains unknown field `percent` (known here: method, count_zeros)",
+            "$.range: Object contains unknown field `percent` (one of method, count_zeros)",
         ),
         (
             "range: {method: kl, divergence: exat}",
@@ -209,7 +209,7 @@ def test_repquant_is_simulated_alone(written: Any) -> None:
         ),
         (
             "bench: {speed: 2}",
-            "$.bench: Object contains unknown field `speed` (known here: backend, rounds, threads)",
+            "$.bench: Object contains unknown field `speed` (one of backend, rounds, threads)",
         ),
         (
             "transforms: [fold_bn, reparametrize]",
