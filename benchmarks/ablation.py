@@ -50,7 +50,7 @@ METHODS: Mapping[str, RangeMethod] = {
 # How channels are brought to one range.
 EVEN: Mapping[str, ChannelWise | None] = {
     "measured": ChannelWise(),
-    "spread": ChannelWise(choose="spread"),
+    "spread": ChannelWise(choose="spread", range="minmax"),
     "as is": None,
 }
 # Every kernel larger than 1 x 1 is depthwise, and no branches are merged: CFWS splits nothing.
@@ -106,17 +106,12 @@ class Cell:
         clipped = " mse" if self.method == "mse" else ""
         return f"{'cfws' if self.cfws else 'plain'} {self.even}{clipped}"
 
-    def _channel_wise(self) -> ChannelWise | None:
-        chosen = EVEN[self.even]
-        together = chosen is not None and (self.method, self.even) == ("mse", "measured")
-        return replace(chosen, range="mse") if together else chosen  # clipped per channel
-
     def recipe(self, base: Recipe) -> Recipe:
         """The subject's recipe with this cell's choices."""
         return replace(
             base,
             coarse_fine=CoarseFine() if self.cfws else None,
-            channel_wise=self._channel_wise(),
+            channel_wise=EVEN[self.even],
             range={**METHODS, **VARIANTS}[self.method],
             activation_bits=self.bits[1],
             weights=Weights(method=self.weights, bits=self.bits[0], per_tensor=self.per_tensor),

@@ -16,13 +16,13 @@ from benchmarks.subjects import OUTLIERS, base_recipe
 
 ROWS = (
     Cell("minmax", even="as is"),
-    Cell("minmax"),
-    Cell("minmax", even="as is", learner="qprep"),
+    Cell("mse", learner="qprep"),
     Cell("minmax", learner="qprep"),
+    Cell("minmax"),
+    Cell("mse", even="as is", learner="qprep"),
     Cell("percentile", even="as is"),
     Cell("kl", even="as is"),
     Cell("minmax", even="as is", bits=(6, 6)),
-    Cell("mse", bits=(6, 6)),
     Cell("mse", learner="qprep", bits=(6, 6)),
     Cell("mse", even="as is", bits=(6, 6)),
     Cell("mse", learner="qprep, abc", bits=(6, 6)),

@@ -22,6 +22,7 @@ from detq.recipe import (
     Calibration,
     Evaluation,
     Kl,
+    MinMax,
     Percentile,
     Recipe,
     Weights,
@@ -231,7 +232,10 @@ def test_figures_of_an_earlier_run_do_not_outlive_a_change(
 def test_how_to_round_is_the_files_business_and_not_the_statistics(
     around: Around, recipe: Recipe
 ) -> None:
-    usual = msgspec.structs.replace(recipe, targets=("plain",), evaluation=None, bench=None)
+    # With the default, mse, channels are clipped, too.
+    usual = msgspec.structs.replace(
+        recipe, targets=("plain",), range=MinMax(), evaluation=None, bench=None
+    )
     around(usual)
     file = around.folder / "model.plain.onnx"
     found = {constants(file)}
@@ -283,13 +287,26 @@ def test_what_was_decided_is_left_for_every_target(around: Around, recipe: Recip
 
 def test_an_open_batch_is_told_for_tensorrt(around: Around, recipe: Recipe) -> None:
     text = (
-        "TensorRT asks for a profile of shapes where the batch is open: give it one, or set batch"
+        "TensorRT asks for a profile of shapes where the batch is open: give it one, or fix the "
+        "batch (--batch 1, in a recipe batch: 1)"
     )
     plain = msgspec.structs.replace(recipe, evaluation=None, bench=None)
     assert text not in around(plain).figures["warnings"]
     around.consumer, around.engine = TENSORRT["trt10.3"], "2.0"
     assert text in around(plain).figures["warnings"]
     assert text not in around(msgspec.structs.replace(plain, batch=1)).figures["warnings"]
+
+
+def test_files_of_an_earlier_call_are_told(around: Around, recipe: Recipe) -> None:
+    both = msgspec.structs.replace(
+        recipe, evaluation=None, bench=None, targets=("plain", "openvino")
+    )
+    assert not any("earlier" in line for line in around(both).figures["warnings"])
+    one = msgspec.structs.replace(both, targets=("plain",))
+    (line,) = (line for line in around(one).figures["warnings"] if "earlier" in line)
+    assert line == (
+        "an earlier call left 1 file: model.openvino.onnx, which this one did not make again"
+    )
 
 
 def test_a_file_that_stays_float_says_why(around: Around, recipe: Recipe) -> None:

@@ -79,7 +79,7 @@ def _recipes(
 ) -> Mapping[str, "Recipe"]:
     from msgspec.structs import replace
 
-    from detq.recipe import Bench, Calibration, Evaluation, Recipe
+    from detq.recipe import Bench, Calibration, Evaluation, MinMax, Recipe
     from detq_eval.demo_set.files import DETECTOR, SIDE
 
     recipe = Recipe(
@@ -91,7 +91,7 @@ def _recipes(
         batch=1,
     )
     return {
-        MINMAX: replace(recipe, channel_wise=None, learn=()),
+        MINMAX: replace(recipe, channel_wise=None, range=MinMax(), learn=()),
         DEFAULT: replace(recipe, bench=Bench(backend=engines[0], rounds=ROUNDS, threads=threads)),
     }
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from detq.calibration import drawn_images, first_batches, observe_images
+from detq.calibration import drawn_images, first_batches
 from detq.channel_factors import Factors
 from detq.graph.files import save_model
 from detq.model import FloatModel
@@ -14,7 +14,7 @@ from detq.pipeline.progress import FLOAT, Run
 from detq.placement import place
 from detq.plan import Placement
 from detq.ranges import choose_ranges, estimator_from
-from detq.recipe import ChannelWise, MinMax
+from detq.recipe import ChannelWise, MinMax, Mse, RangeMethod
 from detq.run_dir import Step
 from detq.stats import CalibrationStats, load_stats, save_stats
 from detq.target import PLAIN
@@ -47,6 +47,7 @@ def even_out(run: Run, calibrated: Step) -> Observed:
     options = recipe.channel_wise
     if options is None:
         return Observed(FLOAT, STATS, calibrated)
+    clipped = _is_clipped(options, recipe.range)
 
     def work() -> None:
         from detq.channel_factors import largest_magnitudes
@@ -56,7 +57,7 @@ def even_out(run: Run, calibrated: Step) -> Observed:
         # Factors per channel go through what copies, so a tie holds here where it is cut, too.
         placement = place(model, with_recipe(PLAIN, recipe), recipe.float_layers)
         ranges = largest_magnitudes(seen.tensors)
-        if options.range == "mse":
+        if clipped:
             ranges = _clipped(run, model, placement, ranges)
         found, balances = _measured(run, options, model, placement, seen, ranges)
         even = equalize(
@@ -85,7 +86,7 @@ def even_out(run: Run, calibrated: Step) -> Observed:
         "channel_wise",
         "bring channels to one range, look again",
         work,
-        inputs={"choices": choices_of(recipe, *fields), "grids": grids},
+        inputs={"choices": choices_of(recipe, *fields), "grids": grids, "clipped": clipped},
         outputs=[EVEN, EVEN_STATS, TRIALS],
         after=[calibrated],
     )
@@ -123,9 +124,14 @@ def _look_again(run: Run, model: FloatModel, file: str, stats: str) -> None:
     refs = drawn_images(options)
     values = values_to_observe(model, run.recipe)
     with run.tools.progress("calibrate again", len(refs)) as on_step:
-        found, _ = observe_images(model, values, refs, options, on_step)
+        found, _ = run.tools.observe(model, values, refs, options, on_step)
     save_model(write_float(model, batch=run.recipe.batch), run.path(file))
     save_stats(found, run.path(stats))
+
+
+def _is_clipped(options: ChannelWise, method: RangeMethod) -> bool:
+    """Channels are clipped as the tensors are, if the recipe does not say it."""
+    return options.range == "mse" or (options.range is None and isinstance(method, Mse))
 
 
 def _clipped(

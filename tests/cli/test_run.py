@@ -137,7 +137,8 @@ CHANGES: dict[str, tuple[Callable[[Recipe], Recipe], list[str]]] = {
     "another target": (
         lambda r: {**r, "targets": [*r["targets"], "openvino"]}, ["quantize.openvino"],
     ),
-    "another range": (lambda r: {**r, "range": {"method": "percentile"}}, INT8),
+    # By default channels are clipped as tensors are.
+    "another range": (lambda r: {**r, "range": {"method": "percentile"}}, [EVEN, *INT8]),
     "float layers": (
         lambda r: {**r, "float_layers": {"backbone.stem*": "a try"}}, [EVEN, *INT8],
     ),
@@ -253,7 +254,7 @@ def test_classes_that_are_matched_by_order_only(
 WRONG: dict[str, tuple[Callable[[Recipe], Recipe], list[str]]] = {
     "key": (lambda r: {**r, "calibraton": {}}, ["unknown field `calibraton`", "`calibration`?"]),
     "target": (
-        lambda r: {**r, "targets": ["trt"]}, ["$.targets: 'trt'", "plain, openvino, onnxruntime"],
+        lambda r: {**r, "targets": ["trt"]}, ["$.targets: 'trt'", "one of trt8.4, trt8.5"],
     ),
     "backend": (
         lambda r: changed(r, "evaluation", backends=["ort"]),
@@ -270,7 +271,7 @@ WRONG: dict[str, tuple[Callable[[Recipe], Recipe], list[str]]] = {
     ),
     "variable": (
         lambda r: {**r, "checkpoint": "${NO_SUCH}/x.pt"},
-        ["$.checkpoint", "environment variable NO_SUCH is not set"],
+        ["$.checkpoint", "environment variable NO_SUCH is not set", "export NO_SUCH=FOLDER"],
     ),
     "checkpoint": (lambda r: without(r, "checkpoint"), ["missing required field `checkpoint`"]),
 }  # fmt: skip
