@@ -18,6 +18,7 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from detq.calibration import observe_images
 from detq.cli.sources import read_source
 from detq.graph.files import load_model
 from detq.pipeline import quantize_all
@@ -197,6 +198,7 @@ def _tools(note: Callable[[str], None]) -> Tools:
         "engine_here": str,
         "note": note,
         "progress": lambda text, total: nullcontext(lambda done: None),
+        "observe": observe_images,
     }
     return Tools(**{part.name: given.get(part.name) for part in fields(Tools)})
 

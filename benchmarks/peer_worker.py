@@ -73,16 +73,18 @@ def with_nncf(method: str, job: Job, images: np.ndarray) -> None:
         found = nncf.quantize(model, calibration, subset_size=len(images), ignored_scope=scope)
     else:
         restorer = nncf.AdvancedAccuracyRestorerParameters(ranking_subset_size=32)
+        judge = Judge(job)
         found = nncf.quantize_with_accuracy_control(
             model,
             calibration,
             nncf.Dataset(job["truth_images"], lambda image: image),
-            lambda other, wanted: (accuracy(other, wanted, job), None),
+            lambda other, wanted: (judge(other, wanted), None),
             max_drop=job["max_drop"],
             subset_size=len(images),
             ignored_scope=scope,
             advanced_accuracy_restorer_parameters=restorer,
         )
+        judge.close()
     onnx.save(found, job["output"])
 
 
@@ -102,24 +104,54 @@ def quantize_ir(job: Job, images: np.ndarray) -> None:
     openvino.save_model(found, Path(job["output"]).with_suffix(".xml"), compress_to_fp16=False)
 
 
-def accuracy(model: Any, wanted: Iterable[int], job: Job) -> float:
-    """AP of a model on some images of the ground truth, by detq's evaluation."""
-    import onnx
+class Judge:
+    """detq's evaluation in a process of its own: a start costs as much as some images.
 
-    folder = Path(job["output"]).parent
-    file, data = folder / "candidate.onnx", folder / "candidate.json"
-    for prop in onnx.load(job["model"], load_external_data=False).metadata_props:
-        if prop.key not in {known.key for known in model.metadata_props}:
-            model.metadata_props.add(key=prop.key, value=prop.value)
-    onnx.save(model, file)
-    truth, chosen = json.loads(Path(job["truth"]).read_text()), set(wanted)
-    truth["images"] = [image for image in truth["images"] if image["id"] in chosen]
-    data.write_text(json.dumps(truth))
-    command = [*job["eval"], str(file), "--data", str(data), "--images", job["truth_folder"]]
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    with (folder / "evaluations.txt").open("a") as log:
-        log.write(f"{len(chosen)} {json.loads(output)['AP']}\n")
-    return max(0.0, float(json.loads(output)["AP"]))
+    Args:
+        job: names the command, the float model, whose contract is given to every candidate, and
+            the file beside which candidates are written.
+    """
+
+    def __init__(self, job: Job) -> None:
+        import onnx
+
+        folder = Path(job["output"]).parent
+        self._file, self._log = folder / "candidate.onnx", folder / "evaluations.txt"
+        self._contract = onnx.load(job["model"], load_external_data=False).metadata_props
+        self._last: Any = None
+        self._process = subprocess.Popen(
+            job["judge"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parent.parent,
+        )
+
+    def __call__(self, model: Any, wanted: Iterable[int]) -> float:
+        """AP of a model on some images of the ground truth, 0 to 1."""
+        import onnx
+
+        again, ids = model is self._last, list(wanted)
+        if not again:
+            known = {prop.key for prop in model.metadata_props}
+            for prop in self._contract:
+                if prop.key not in known:
+                    model.metadata_props.add(key=prop.key, value=prop.value)
+            onnx.save(model, self._file)
+            self._last = model
+        asked = {"model": str(self._file), "images": ids, "again": again}
+        assert self._process.stdin is not None and self._process.stdout is not None
+        print(json.dumps(asked), file=self._process.stdin, flush=True)
+        ap = float(json.loads(self._process.stdout.readline()))
+        with self._log.open("a") as log:
+            log.write(f"{len(ids)} {ap}\n")
+        return ap
+
+    def close(self) -> None:
+        """End the process."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
 
 
 def with_modelopt(method: str, job: Job, images: np.ndarray) -> None:

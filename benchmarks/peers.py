@@ -30,6 +30,7 @@ import onnx_ir as ir
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from benchmarks.ablation import STEPS
 from benchmarks.cells import Cells, evaluation_of, rounded, setting_of
 from benchmarks.subjects import base_recipe
 from detq.calibration import drawn_images
@@ -40,7 +41,7 @@ from detq.dialects import write_float
 from detq.graph.files import save_model
 from detq.model import FloatModel
 from detq.placement import place
-from detq.recipe import Evaluation, Mse, QPRep, Recipe, recipe_as_yaml
+from detq.recipe import Abc, Evaluation, Recipe, recipe_as_yaml
 from detq.runner import Runner
 from detq.target import PLAIN
 from detq_deploy.backends import open_runner
@@ -57,12 +58,8 @@ PACKAGES: Mapping[str, Sequence[str]] = {
     "nncf": ["nncf==3.4.0", "openvino==2026.4.1", "onnx==1.21.0", "onnxruntime==1.31.1"],
     "modelopt": ["nvidia-modelopt[onnx]==0.47.0"],
 }
-# The default recipe, and what may become it.
-DETQ: Mapping[str, Mapping[str, Any]] = {
-    "default": {},
-    "qprep": {"learn": (QPRep(),)},
-    "mse, qprep": {"range": Mse(), "learn": (QPRep(),)},
-}
+# The default recipe, and with the learner that costs more.
+DETQ: Mapping[str, Mapping[str, Any]] = {"default": {}, "abc": {"learn": (Abc(steps=STEPS),)}}
 # Tool and method; accuracy-aware comes last, it takes as long as all others.
 PEERS = [
     ("nncf", "default"),
@@ -109,11 +106,15 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seeds", type=int, default=1, help="draws of calibration images")
     parser.add_argument("--count", type=int, help="calibration images; the recipe's if not given")
-    parser.add_argument("--only", nargs="*", help="of detq and the tools")
+    parser.add_argument("--draw-from", type=Path, help="folder of images to calibrate with")
+    parser.add_argument("--only", nargs="*", help="of detq and the tools, or one and its method")
     parser.add_argument("--accuracy-aware", action="store_true", help="NNCF's, very slow")
     arguments = parser.parse_args()
     work = arguments.work.absolute()
     recipe = base_recipe(arguments.subject, work, arguments.threads)
+    if arguments.draw_from is not None:
+        calibration = replace(recipe.calibration, data=arguments.draw_from.absolute(), images=None)
+        recipe = replace(recipe, calibration=calibration)
     if arguments.count:
         recipe = with_draw(recipe, 0, arguments.count)
     table = Cells(arguments.results / f"peers.{arguments.subject}.json", setting_of(recipe))
@@ -123,7 +124,7 @@ def main() -> None:
         ground = prepare(drawn, work / arguments.subject / f"seed-{seed}", table)
         for tool, method in [*(("detq", name) for name in DETQ), *peers]:
             name = f"{tool} {method}, seed {seed}"
-            if table.has(name) or (arguments.only and tool not in arguments.only):
+            if table.has(name) or not wanted(arguments.only, tool, method):
                 continue
             files, cost = (
                 made_by_detq(method, ground)
@@ -131,6 +132,10 @@ def main() -> None:
                 else made_by(tool, method, ground, work)
             )
             table.add(name, {**cost, **judge(files, ground)})
+
+
+def wanted(only: Sequence[str] | None, tool: str, method: str) -> bool:
+    return not only or tool in only or f"{tool} {method}" in only
 
 
 def with_draw(recipe: Recipe, seed: int, count: int) -> Recipe:
@@ -154,13 +159,10 @@ def prepare(recipe: Recipe, folder: Path, table: Cells) -> Ground:
         "input": str(model.graph.graph.inputs[0].name),
         "images": str(folder / "images.npy"),
         "excluded": head_of(model),
-        "truth": str(options.data),
-        "truth_folder": str(options.images),
         "truth_images": [ref.id for ref in truth],
         "max_drop": MAX_DROP,
-        "eval": [sys.executable, "-m", "detq", "eval", "--backend", "onnxruntime", "--json",
-                 "--quiet", "--threads", "1"],
-    }  # fmt: skip
+        "judge": [sys.executable, "-m", "benchmarks.judge", str(options.data), str(options.images)],
+    }
     (folder / "job.json").write_text(json.dumps(job))
     ap, found = scored(file, options, optimize=False)
     if not table.has("float"):

@@ -24,6 +24,15 @@ PEER = {
     "peak_rss_mib": "peak MiB",
 }
 
+BUDGET = {
+    "AP_simulated": "AP simulated",
+    "AP_openvino": "OpenVINO",
+    "openvino_cpu_speedup": "times as fast",
+    "float_macs_share": "float MACs, 0 to 1",
+    "evaluations": "evaluations",
+    "cpu_seconds": "CPU s",
+}
+
 
 def main() -> None:
     for path in sorted(RESULTS.glob("ablation.*.json")):
@@ -32,6 +41,8 @@ def main() -> None:
         show(path, ["cell", "seeds", "AP from", "to", *FIGURES], outliers(cells_of(path)))
     for path in sorted(RESULTS.glob("peers.*.json")):
         show(path, ["tool", *PEER.values(), "agreement"], peers(cells_of(path)))
+    for path in sorted(RESULTS.glob("budget.*.json")):
+        show(path, ["who", *BUDGET.values()], budget(cells_of(path)))
 
 
 def cells_of(path: Path) -> Cells:
@@ -76,9 +87,16 @@ def peers(cells: Cells) -> Iterator[Sequence[str]]:
         yield [name, *(told(cell.get(key)) for key in PEER), told(agreement)]
 
 
-def told(value: float | None) -> str:
+def budget(cells: Cells) -> Iterator[Sequence[str]]:
+    for name, cell in cells.items():
+        yield [name, *(told(cell.get(key)) for key in BUDGET)]
+
+
+def told(value: float | Mapping[str, int] | None) -> str:
     if value is None:
         return ""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{count} {what}" for what, count in value.items())
     return str(value) if isinstance(value, int) else f"{value:.2f}"
 
 

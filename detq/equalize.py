@@ -36,7 +36,7 @@ from detq.graph.build import BLOCK, KIND, STAGE
 from detq.graph.slices import values_by_name
 from detq.model import FloatModel
 from detq.placement.points import copies
-from detq.plan import Placement, QuantPoint
+from detq.plan import EVENED, Placement, QuantPoint
 from detq.stats import TensorStats
 from detq.transforms.equivalence import check_equivalent
 from detq.transforms.merge import fold_bn
@@ -110,11 +110,8 @@ def equalize(
         field="channel_wise",
         tolerance=TOLERANCE,
     )
-    left = (str(n.name) for n in evened.graph.graph if str(n.name).endswith(_SUFFIX))
+    left = (str(n.name) for n in evened.graph.graph if str(n.name).endswith(EVENED))
     return Equalized(evened, tuple(changed), tuple(left))
-
-
-_SUFFIX = ".even"
 
 
 def _apply(
@@ -151,7 +148,7 @@ def _replace_weights(graph: ir.Graph, node: ir.Node, index: int, array: Factors)
     if len(old.uses()) == 1:
         old.const_value = ir.tensor(array.astype(np.float32), name=old.name)
         return
-    name = f"{node.name}.weight{_SUFFIX}"
+    name = f"{node.name}.weight{EVENED}"
     node.replace_input_with(index, _constant(graph, name, array))
 
 
@@ -170,7 +167,7 @@ def _insert(graph: ir.Graph, value: ir.Value, factor: Factors, readers: tuple[st
     producer = value.producer()
     if producer is None:
         raise AssertionError("a graph input has no factor")
-    name = f"{value.name}{_SUFFIX}"
+    name = f"{value.name}{EVENED}"
     inverse = _constant(graph, f"{name}.factor", (1 / factor).reshape(1, -1, 1, 1))
     marks = {k: producer.metadata_props[k] for k in (BLOCK, KIND, STAGE)
              if k in producer.metadata_props}  # fmt: skip
@@ -188,7 +185,7 @@ def _insert(graph: ir.Graph, value: ir.Value, factor: Factors, readers: tuple[st
 
 def _push_up(graph: ir.Graph) -> None:
     """Move factors before a ReLU, and into a transposed convolution; folding does the rest."""
-    for mul in [n for n in graph if str(n.name).endswith(_SUFFIX)]:
+    for mul in [n for n in graph if str(n.name).endswith(EVENED)]:
         x, factor = mul.inputs[0], mul.inputs[1]
         producer = x.producer() if x is not None else None
         if x is None or factor is None or producer is None:

@@ -15,6 +15,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from detq.graph.macs import macs_of
 from detq.layer_error import decibels
 from detq.model import FloatModel
 from detq.numerics import Grid
@@ -106,7 +107,7 @@ def choose_splits(
         surround = surround_snr_db(weight, grid, per_tensor=per_tensor)
         output = None if measured is None else measured.get(layer)
         wanted = _is_chosen(options, layer in merged, surround, output)
-        macs = _macs(nodes[layer])
+        macs = macs_of(nodes[layer])
         kernels.append(
             KernelSplit(
                 layer=layer,
@@ -118,7 +119,7 @@ def choose_splits(
                 extra_macs=None if macs is None else macs // math.prod(weight.shape[2:]),
             )
         )
-    total = [_macs(node) for node in nodes.values() if node.op_type in ("Conv", "ConvTranspose")]
+    total = [macs_of(node) for node in nodes.values() if node.op_type in ("Conv", "ConvTranspose")]
     return KernelSplits(
         choose=options.choose,
         weight_bits=grid.bits,
@@ -208,20 +209,6 @@ def _is_chosen(
 def _finite(pair: tuple[float, float]) -> tuple[float | None, float | None]:
     first, second = (round(x, 2) if math.isfinite(x) else None for x in pair)
     return first, second
-
-
-def _macs(node: ir.Node) -> int | None:
-    """Of a convolution for one image; every input of a transposed one meets all taps."""
-    weight = node.inputs[1] if len(node.inputs) > 1 else None
-    counted = node.outputs[0] if node.op_type == "Conv" else node.inputs[0]
-    if weight is None or weight.shape is None or counted is None or counted.shape is None:
-        return None
-    sizes = [*weight.shape[1:], *counted.shape[1:]]
-    return math.prod(n for n in sizes if isinstance(n, int)) if _known(sizes) else None
-
-
-def _known(sizes: Iterable[object]) -> bool:
-    return all(isinstance(n, int) for n in sizes)
 
 
 def _sum(parts: list[int | None]) -> int | None:

@@ -8,6 +8,8 @@ import msgspec
 
 from detq.numerics import WEIGHTS, Grid
 
+EVENED = ".even"  # ends the name of a tensor whose channels were brought to one range
+
 
 @dataclass(frozen=True, slots=True)
 class QuantPoint:
@@ -63,6 +65,11 @@ class Placement:
         for point in self.points:
             found.setdefault(point.group, []).append(point)
         return {name: tuple(members) for name, members in found.items()}
+
+
+def name_in_float(value: str) -> str:
+    """What a tensor is called where no channels were evened out: recipes speak of it so."""
+    return value.removesuffix(EVENED)
 
 
 def placement_as_json(placement: Placement) -> bytes:

@@ -3,7 +3,7 @@ import pickle
 import pytest
 
 from detq import errors
-from detq.errors import DetqError, InputError, RecipeError
+from detq.errors import DetqError, InputError, RecipeError, remedy_for_name
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,9 @@ def test_a_users_mistake_is_caught_as_one_class() -> None:
     assert all(issubclass(kind, DetqError) for kind in tree)
     assert issubclass(RecipeError, InputError)
     assert not issubclass(DetqError, AssertionError)
+
+
+def test_a_misspelt_name_has_a_remedy() -> None:
+    assert remedy_for_name("trt10.2", ["plain", "trt10.3"]) == "did you mean `trt10.3`?"
+    assert remedy_for_name("xyz", ["plain", "trt10.3"]) == "one of plain, trt10.3"
+    assert remedy_for_name("trt", ["plain", "trt8.6", "trt10.3"]) == "one of trt8.6, trt10.3"

@@ -48,6 +48,10 @@ NEED_TORCH = {
     "detq.observe",
     "detq.observe.checks",
     "detq.observe.collect",
+    "detq.tune.confirm",
+    "detq.tune.estimate",
+    "detq.tune.mixed",
+    "detq.tune.probes",
 }
 WITHOUT_TORCH = "import sys; sys.modules['torch'] = None\n"
 

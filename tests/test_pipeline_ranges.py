@@ -88,13 +88,13 @@ def test_a_killed_calibration_is_not_taken_up_with_other_choices(
     recipe: Recipe,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    import detq.pipeline.make as module
+    import detq.observe as module
 
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "observe_images", killed)
+        patch.setattr(module, "collect", killed)
         with pytest.raises(KeyboardInterrupt):
             around(plain(recipe))
     other = msgspec.structs.replace(recipe.calibration, seed=5, shrink=1)

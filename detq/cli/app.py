@@ -18,19 +18,25 @@ COMMANDS = {
     "quantize": "Checkpoint and images to INT8 ONNX files.",
     "import-cache": "A TensorRT calibration cache into Q/DQ.",
     "lint": "What an engine would refuse or run slowly in a Q/DQ file.",
+    "build": "A TensorRT engine of an ONNX file.",
     "eval": "COCO figures of an ONNX file on an engine.",
     "compare": "Outputs and accuracy of files and engines side by side.",
     "bench": "Speed of files and engines, taken in turn.",
     "predict": "Boxes on pictures, drawn and as JSON.",
     "run": "Everything from checkpoint to figures, as a recipe says.",
     "report": "The page of a run, or runs side by side.",
+    "tune": "Which layers cost accuracy; the recipe that keeps a budget.",
+    "gate": "Figures of a run against limits, for CI.",
+    "sweep": "A grid of recipes and checkpoints, here or on many machines.",
+    "config": "What a recipe may say, and what one comes to.",
+    "completion": "Completion of commands and options for a shell.",
 }
 
 # A command whose name Python or a module already has.
 _MODULES = {"eval": "evaluate", "import-cache": "import_cache"}
 
 # Commands that keep what they have done, so that the same call goes on.
-_GOES_ON = ("demo", "quantize", "run")
+_GOES_ON = ("demo", "quantize", "run", "sweep", "tune")
 
 _FIRST = "A start: detq quantize best_ckpt.pt --data images/ --output int8"
 

@@ -48,7 +48,7 @@ Confidence = Annotated[float, Parameter(validator=Number(gte=0, lt=1))]
 Overlap = Annotated[float, Parameter(validator=Number(gt=0, lte=1))]
 
 # The keys of detq_deploy's tables, which import too much to be asked for a help text.
-Backend = Literal["torch", "onnxruntime", "openvino"]
+Backend = Literal["torch", "onnxruntime", "openvino", "tensorrt"]
 TargetName = Literal[
     "plain", "openvino", "onnxruntime", "openvino-avx2", "onnxruntime-avx2",
     "trt8.4", "trt8.5", "trt8.6", "trt10.3", "trt10.13", "trt10.16", "trt11.4", "trt-rtx",

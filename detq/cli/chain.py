@@ -1,6 +1,6 @@
 """The pipeline with everything plugged in: adapter, engines, evaluation, progress."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,16 +9,26 @@ import msgspec
 from detq.cli.output import Output, number_of, print_table
 from detq.cli.scoring import read_truth, score_file, show_agreement, truth_files
 from detq.cli.sources import read_source, require_torch
-from detq.errors import InputError, RecipeError
+from detq.errors import InputError, RecipeError, remedy_for_name
 from detq.recipe import Bench, Evaluation, Recipe
 
 if TYPE_CHECKING:
+    from detq.cli.parts import Parts
     from detq.model import FloatModel
+    from detq.pipeline.tools import Tools
     from detq_eval.report.gallery import Gallery
 
 
-def run_recipe(recipe: Recipe, output: Path, out: Output) -> dict[str, Any]:
+def run_recipe(
+    recipe: Recipe, output: Path, out: Output, parts: "Parts | None" = None
+) -> dict[str, Any]:
     """Run a recipe with absolute paths in a run folder.
+
+    Args:
+        recipe: with absolute paths.
+        output: run folder.
+        out: is told how far things are.
+        parts: where images are looked at and scored in parts; here in one go if None.
 
     Returns:
         The content of ``metrics.json``; ``steps`` are all steps, ``reused`` those of them that
@@ -26,12 +36,37 @@ def run_recipe(recipe: Recipe, output: Path, out: Output) -> dict[str, Any]:
     """
     from detq import pipeline
     from detq.run_dir import RunDir
-    from detq_deploy.targets import target_named
-    from detq_eval.report.page import report_html
 
-    _require_known(recipe)
+    check_recipe(recipe)
+    tools = tools_for(recipe, out)
+    if parts is not None:
+        tools = parts.tools(tools, output, out)
+    with RunDir(output) as folder:
+        outcome = pipeline.run(recipe, folder, tools)
+    return {
+        **outcome.figures,
+        "steps": [step.name for step in outcome.steps],
+        "reused": [step.name for step in outcome.steps if step.reused],
+    }
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Before the first step, so that a misspelt or missing last one costs nothing.
+
+    Raises:
+        DetqError: a name is not known, a program not installed, or a file not there.
+    """
+    require_known(recipe)
+    _require_installed(recipe)
     _require_heads(recipe)
     _require_present(recipe)
+
+
+def tools_for(recipe: Recipe, out: Output) -> "Tools":
+    """Everything that the pipeline is handed."""
+    from detq import pipeline
+    from detq_deploy.targets import target_named
+    from detq_eval.report.page import report_html
 
     def read(path: Path, size: tuple[int, int]) -> "FloatModel":
         require_torch()
@@ -45,7 +80,7 @@ def run_recipe(recipe: Recipe, output: Path, out: Output) -> dict[str, Any]:
     def bench(files: Mapping[str, Path], options: Bench) -> dict[str, Any]:
         return _bench(files, options, out)
 
-    tools = pipeline.Tools(
+    return pipeline.Tools(
         read_source=read,
         target_named=target_named,
         engine_here=_engine_here,
@@ -58,29 +93,22 @@ def run_recipe(recipe: Recipe, output: Path, out: Output) -> dict[str, Any]:
         note=out.note,
         progress=out.progress,
     )
-    with RunDir(output) as folder:
-        outcome = pipeline.run(recipe, folder, tools)
-    return {
-        **outcome.figures,
-        "steps": [step.name for step in outcome.steps],
-        "reused": [step.name for step in outcome.steps if step.reused],
-    }
 
 
-def _require_known(recipe: Recipe) -> None:
-    """Before the first step, so that a misspelt or missing last one costs nothing."""
+def require_known(recipe: Recipe) -> None:
+    """Check that there are such targets and engines.
+
+    Raises:
+        RecipeError: a name is misspelt.
+    """
     from detq_deploy.backends import BACKENDS
     from detq_deploy.targets import TARGETS
 
     _require_names("targets", recipe.targets, TARGETS)
-    engines = ["torch", *(name for name in recipe.targets if name in BACKENDS)]
     if recipe.evaluation is not None:
         _require_names("evaluation.backends", recipe.evaluation.backends, BACKENDS)
-        engines += recipe.evaluation.backends
     if recipe.bench is not None:
         _require_names("bench.backend", [recipe.bench.backend], BACKENDS)
-        engines.append(recipe.bench.backend)
-    _require_installed(engines)
 
 
 def _require_heads(recipe: Recipe) -> None:
@@ -111,16 +139,19 @@ def _require_present(recipe: Recipe) -> None:
 def _require_names(field: str, names: Sequence[str], known: Mapping[str, object]) -> None:
     for name in names:
         if name not in known:
-            raise RecipeError(
-                f"{name!r} is not known", where=f"$.{field}", hint=f"one of {', '.join(known)}"
-            )
+            hint = remedy_for_name(name, known)
+            raise RecipeError(f"{name!r} is not known", where=f"$.{field}", hint=hint)
 
 
-def _require_installed(engines: Iterable[str]) -> None:
+def _require_installed(recipe: Recipe) -> None:
     from detq.versions import versions
+    from detq_deploy.backends import BACKENDS
     from detq_deploy.engines import import_engine
 
-    for name in set(engines) - set(versions()):
+    engines = {"torch", *(name for name in recipe.targets if name in BACKENDS)}
+    engines |= set(recipe.evaluation.backends) if recipe.evaluation else set()
+    engines |= {recipe.bench.backend} if recipe.bench else set()
+    for name in engines - set(versions()):
         import_engine(name)  # says what to install
 
 

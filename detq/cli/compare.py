@@ -35,16 +35,19 @@ def compare(
     shrink: Pixels = 0,
     threads: Count | None = None,
     accuracy: bool = True,
+    contract: Path | None = None,
     out: Output = Output(),  # noqa: B008 - frozen
 ) -> None:
     """Put files and engines side by side: outputs and boxes against the first, and accuracy.
 
     Without --no-accuracy the images need ground truth; outputs and boxes are compared without.
 
-    Example: detq compare float.onnx model.plain.onnx --backend torch --data val.json
+    Example: detq compare float.onnx model.plain.onnx --data val.json
+
+    Example: detq compare a.onnx b.onnx --data images/ --no-accuracy
 
     Args:
-        models: ONNX files written by detq; each is run on each backend.
+        models: ONNX files written by detq, each run on each backend; TensorRT engines.
         data: Images and ground truth: COCO JSON or YOLO data.yaml; a folder with --no-accuracy.
         images: Folder of the images that a COCO JSON names.
         backend: Engine, onnxruntime if not given; may be given again.
@@ -52,9 +55,12 @@ def compare(
         shrink: Pixels the long side stays below the input size.
         threads: Threads of the engine; the usable cores if not given.
         accuracy: Also score every one on all images.
+        contract: ONNX file of detq that TensorRT engines without a side-car were built from.
         out: How the result is told.
     """
-    pairs = [(model, name) for model in models for name in backend or ["onnxruntime"]]
+    from detq_deploy.backends import pairs_of
+
+    pairs = pairs_of(models, backend or ())
     if not pairs:
         raise InputError("no model to compare", hint="give one or more ONNX files")
     if accuracy and data.is_dir():
@@ -66,14 +72,18 @@ def compare(
     options = Evaluation(data=data, images=images, shrink=shrink, threads=threads)
     for model, name in () if accuracy else pairs:  # scoring says it itself
         warn_of_overflow(model, name, out)
-    compared = _compared(pairs, options, count, out)
+    compared = _compared(pairs, options, count, out, contract)
     rows = [
         {
             "file": str(model),
             "backend": name,
             "errors": errors,
             "agreement": boxes,
-            "accuracy": score_file(model, name, options, out) if accuracy else None,
+            "accuracy": score_file(
+                model, name, options, out, contract=contract if name == "tensorrt" else None
+            )
+            if accuracy
+            else None,
         }
         for (model, name), (errors, boxes) in zip(pairs, compared, strict=True)
     ]
@@ -81,7 +91,7 @@ def compare(
 
 
 def _compared(
-    pairs: Sequence[Pair], options: Evaluation, count: int, out: Output
+    pairs: Sequence[Pair], options: Evaluation, count: int, out: Output, contract: Path | None
 ) -> "list[tuple[tuple[OutputError, ...], Agreement]]":
     """Raw outputs and boxes of every pair against the first's, on images without labels."""
     from detq.data.images import choose_images, list_images
@@ -94,7 +104,14 @@ def _compared(
     boxes: list[list[tuple[ImageRef, Detections]]] = [[] for _ in pairs]
     with ExitStack() as stack:
         runners = [
-            stack.enter_context(open_runner(name, model, threads=options.threads))
+            stack.enter_context(
+                open_runner(
+                    name,
+                    model,
+                    threads=options.threads,
+                    contract=contract if name == "tensorrt" else None,
+                )
+            )
             for model, name in pairs
         ]
         _require_one_size(pairs, runners)

@@ -49,6 +49,8 @@ def export(
 
     Example: detq export best_ckpt.pt --float --size 640 --output float.onnx
 
+    Example: detq export model.plain.onnx --target jetpack6.2 --output orin.onnx
+
     Args:
         checkpoint: YOLOv6 or Ultralytics checkpoint (.pt), .safetensors of detq, float ONNX, or
             model.plain.onnx of detq.

@@ -32,6 +32,8 @@ def lint(
 
     Example: detq lint model.plain.onnx --target trt10.3
 
+    Example: detq lint model.trt-rtx.onnx --target trt-rtx --nvidia
+
     Args:
         model: Q/DQ ONNX file, written by detq or not.
         target: Engine that should take it.

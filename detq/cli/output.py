@@ -43,8 +43,13 @@ class Output:
         print(f"warning: {text}", file=sys.stderr, flush=True)
 
     @contextmanager
-    def progress(self, text: str, total: int) -> Iterator[Callable[[int], None]]:
-        """A progress bar on a terminal's standard error; the block tells how many are done."""
+    def progress(self, text: str, total: int | None) -> Iterator[Callable[[int], None]]:
+        """A progress bar on a terminal's standard error; the block tells how many are done.
+
+        Args:
+            text: what is being done.
+            total: how many there are; None where nobody knows.
+        """
         from rich.console import Console
         from rich.progress import (
             BarColumn,

@@ -37,7 +37,9 @@ def quantize(
 
     Writes float.onnx, model.plain.onnx and one model.TARGET.onnx for each target.
 
-    Example: detq quantize best_ckpt.pt --data images/ --size 640 --target openvino --output int8
+    Example: detq quantize best_ckpt.pt --data images/ --output int8
+
+    Example: detq quantize ckpt.pt --data data.yaml --target trt10.3 --output int8
 
     Args:
         checkpoint: YOLOv6 or Ultralytics checkpoint (.pt), or float ONNX of any detector.

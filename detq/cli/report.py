@@ -18,6 +18,8 @@ def report(
 ) -> None:
     """Write the page of a run again from what its folder holds, or put runs side by side.
 
+    Example: detq report runs/kl
+
     Example: detq report runs/minmax runs/kl --output minmax-or-kl.html
 
     Args:

@@ -24,6 +24,8 @@ def run(
 
     Example: detq run configs/yolov6n_person.yaml --output runs/person
 
+    Example: detq run recipe.yaml --output runs/more --count 256
+
     Args:
         recipe: YAML file with every choice.
         output: Run folder; the same folder goes on with what is missing.
@@ -35,7 +37,11 @@ def run(
     from detq.recipe import read_recipe, resolve_paths
 
     if not recipe.is_file():
-        raise InputError("no such recipe", where=str(recipe), hint="see configs/ for examples")
+        raise InputError(
+            "no such recipe",
+            where=str(recipe),
+            hint="write one: detq config --explain > recipe.yaml",
+        )
     read = read_recipe(recipe)
     drawn = {key: value for key, value in (("count", count), ("seed", seed)) if value is not None}
     changed = msgspec.structs.replace(

@@ -1,13 +1,19 @@
 """A file on an engine against a dataset, as figures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from detq.cli.output import Output, print_table
 from detq.recipe import Evaluation
+
+if TYPE_CHECKING:
+    from detq.runner import Runner
+    from detq_eval.evaluate import Evaluation as Evaluated
+
+    Evaluate = Callable[..., Evaluated]
 
 # COCO's own names of its twelve figures → field of CocoMetrics.
 METRICS = {
@@ -25,51 +31,80 @@ def score_file(
     out: Output,
     boxes: Path | None = None,
     reference: Path | None = None,
+    contract: Path | None = None,
+    evaluate_by: "Evaluate | None" = None,
+    on: str | None = None,
 ) -> dict[str, Any]:
-    """Evaluate one ONNX file.
+    """Evaluate one model file.
 
     Args:
-        file: written by detq.
+        file: ONNX file written by detq, or an engine.
         backend: engine.
         options: dataset and protocol.
         out: shows the progress.
         boxes: file for the detections in COCO's form, or None.
         reference: file that holds another model's, to compare them with; needs ``boxes``.
+        contract: ONNX file that says what an engine without a side-car detects.
+        evaluate_by: how the images go through the engine; one after the other here if None.
+        on: device that the engine runs on, as ``user@host``; here if None.
 
     Returns:
         The keys of ``METRICS`` (0 to 1, -1 where the truth has nothing of the kind),
-        ``per_class``, ``protocol``, ``file``, ``engine``, ``isa``, ``images``, ``skipped``,
-        ``seconds``, ``images_per_second``, and ``agreement`` with the reference.
+        ``per_class``, ``matched_by`` (name or order of the classes), ``protocol``, ``file``,
+        ``engine``, ``isa``, ``images``, ``skipped``, ``seconds``, ``images_per_second``, and
+        ``agreement`` with the reference.
     """
-    from detq_deploy.backends import open_runner
     from detq_deploy.cpu import cpu_features
     from detq_eval.coco_rows import detections_as_coco
     from detq_eval.dataset import read_dataset
     from detq_eval.evaluate import evaluate
 
-    warn_of_overflow(file, backend, out)
-    with open_runner(backend, file, threads=options.threads, busy_cores=True) as runner:
+    with _opened(file, backend, options, contract, on, out) as runner:
+        warn_of_runner(runner, out)
         dataset = read_dataset(options.data, options.images, names=runner.detector.names)
         with out.progress(f"evaluate {file.name} in {backend}", len(dataset.images)) as on_step:
-            found = evaluate(
+            found = (evaluate_by or evaluate)(
                 runner, dataset, _protocol(options), on_step=lambda done, total: on_step(done)
             )
         engine = runner.name
+        isa = getattr(runner, "isa", "") or cpu_features().isa_label  # of the GPU, if on one
     if boxes is not None:
         write_json(boxes, detections_as_coco(found.found, dataset.classes))
     figures = {name: getattr(found.metrics, field) for name, field in METRICS.items()}
     return figures | {
         "per_class": dict(found.metrics.per_class),
+        "matched_by": dataset.classes.matched_by,
         "protocol": found.protocol,
         "file": file.name,
         "engine": engine,
-        "isa": cpu_features().isa_label,
+        "isa": isa,
         "images": len(found.found),
         "skipped": [f"{ref.path} {reason}" for ref, reason in found.skipped],
         "seconds": found.seconds,
         "images_per_second": found.images_per_second,
         **_agreement(reference, boxes),
     }
+
+
+def _opened(
+    file: Path,
+    backend: str,
+    options: Evaluation,
+    contract: Path | None,
+    on: str | None,
+    out: Output,
+) -> "Runner":
+    if on is not None:
+        from detq_deploy.remote.host import host_from
+        from detq_deploy.remote.serving import RemoteRunner
+
+        return RemoteRunner(
+            host_from(on), file, backend=backend, contract=contract, above=options.confidence
+        )
+    from detq_deploy.backends import open_runner
+
+    warn_of_overflow(file, backend, out)
+    return open_runner(backend, file, threads=options.threads, busy_cores=True, contract=contract)
 
 
 def warn_of_overflow(file: Path, backend: str, out: Output) -> None:
@@ -79,6 +114,24 @@ def warn_of_overflow(file: Path, backend: str, out: Output) -> None:
     caution = overflow_caution(file, backend)
     if caution is not None:
         out.warn(caution)
+
+
+def warn_of_runner(runner: "Runner", out: Output) -> None:
+    """Tell what an engine that was built elsewhere may do differently here."""
+    caution = getattr(runner, "caution", "")
+    if caution:
+        out.warn(caution)
+
+
+def warn_of_order(found: Mapping[str, Any], out: Output) -> None:
+    """Tell where names of classes do not say which is which, so that their order decided."""
+    if found["matched_by"] == "order" and len(found["per_class"]) > 1:
+        names = list(found["per_class"])
+        first = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+        out.warn(
+            "the data names its classes otherwise than the model, so they were matched by their "
+            f"order; the model's are {first}"
+        )
 
 
 def _agreement(reference: Path | None, boxes: Path | None) -> dict[str, Any]:

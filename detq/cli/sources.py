@@ -95,9 +95,8 @@ def names_from(text: str | None) -> tuple[str, ...] | None:
 
 def _kind(path: Path) -> str:
     if not path.is_file():
-        raise InputError(
-            "no such file", where=str(path), hint="give the path of a checkpoint or ONNX file"
-        )
+        what = "is a folder" if path.is_dir() else "no such file"
+        raise InputError(what, where=str(path), hint="give the path of a checkpoint or ONNX file")
     return _content(path)
 
 

@@ -16,7 +16,11 @@ from detq.data.yolo_yaml import Split, read_data_yaml
 from detq.errors import DatasetError
 
 # A broken image becomes an error that names it; OpenCV's own lines on stderr name nobody.
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+_SILENT = 0
+if hasattr(cv2, "setLogLevel"):  # OpenCV 4, which Jetsons come with
+    cv2.setLogLevel(_SILENT)
+else:
+    cv2.utils.logging.setLogLevel(_SILENT)
 
 Pixels = NDArray[np.uint8]
 
@@ -85,7 +89,7 @@ def require_present(refs: Sequence[ImageRef], source: Path) -> None:
         raise DatasetError(
             f"{len(missing)} of {len(refs)} images are missing: {names}",
             where=str(source),
-            hint="say where the images lie",
+            hint="say where the images lie: --images FOLDER, in a recipe images:",
         )
 
 

@@ -49,13 +49,15 @@ class DataYaml:
             raise DatasetError(
                 f"has no images under {split!r}",
                 where=str(self.file),
-                hint=f"it has {', '.join(self.splits) or 'no split'}",
+                hint=f"it has {', '.join(self.splits) or 'no split'}; add it, or give a folder",
             )
         return tuple(path for entry in entries for path in self._images_of(entry))
 
     def _images_of(self, entry: str) -> tuple[Path, ...]:
-        # YOLOv6 means paths from where it is run, Ultralytics from ``path``.
-        places = (self.root / entry, self.file.parent / entry, Path(entry))
+        # YOLOv6 means paths from where it is run, Ultralytics from ``path``; what Roboflow
+        # writes is one folder too high.
+        beside = entry.removeprefix("../")
+        places = (self.root / entry, self.file.parent / entry, Path(entry), self.root / beside)
         for place in places:
             if place.is_dir():
                 return files_in(place)

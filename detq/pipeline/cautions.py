@@ -32,6 +32,7 @@ def cautions(recipe: Recipe, folder: RunDir, accuracy: Mapping[str, Figures]) ->
     yield from _about_operators(load_model(folder.path / FLOAT).graph)
     yield from _about_calibration(images, recipe.calibration.count)
     yield from _about_files(folder, recipe.targets)
+    yield from _about_earlier_files(folder, recipe.targets)
     yield from _about_idle_layers(folder, recipe.targets)
     if recipe.evaluation is not None:
         yield from _about_truth(msgspec.json.decode((folder.path / TRUTH).read_bytes()))
@@ -60,8 +61,8 @@ def _about_files(folder: RunDir, targets: tuple[str, ...]) -> Iterator[str]:
     for target in targets:
         record = msgspec.json.decode((folder.path / f"explain.{target}.json").read_bytes())
         if record["any_batch"] and record["engine"].startswith("tensorrt"):
-            text = "TensorRT asks for a profile of shapes where the batch is open: give it one, or"
-            told[f"{text} set batch"] = None
+            text = "TensorRT asks for a profile of shapes where the batch is open"
+            told[f"{text}: give it one, or fix the batch (--batch 1, in a recipe batch: 1)"] = None
         lost = [
             f"{tie['value']} loses {tie['bits_lost']:.1f} bits for {', '.join(tie['readers'])}"
             for tie in record["ties"]
@@ -72,6 +73,13 @@ def _about_files(folder: RunDir, targets: tuple[str, ...]) -> Iterator[str]:
                 None
             )
     yield from told
+
+
+def _about_earlier_files(folder: RunDir, targets: tuple[str, ...]) -> Iterator[str]:
+    made = {f"model.{target}.onnx" for target in targets}
+    found = sorted(path.name for path in folder.path.glob("model.*.onnx"))
+    if earlier := [name for name in found if name not in made]:
+        yield f"an earlier call left {_some(earlier, 'file')}, which this one did not make again"
 
 
 def _about_idle_layers(folder: RunDir, targets: tuple[str, ...]) -> Iterator[str]:

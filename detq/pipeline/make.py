@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from detq.calibration import drawn_images, observe_images
+from detq.calibration import drawn_images
 from detq.data.images import sha256_of
 from detq.graph.files import save_model
 from detq.histogram import BINS
@@ -76,7 +76,7 @@ def calibrate(run: Run, floated: Step) -> Step:
         place(model, PLAIN, run.recipe.float_layers, run.recipe.cut_ties)
         with run.tools.progress("calibrate", len(refs)) as on_step:
             values = values_to_observe(model, run.recipe)
-            stats, images = observe_images(model, values, refs, options, on_step)
+            stats, images = run.tools.observe(model, values, refs, options, on_step)
         save_stats(stats, run.path(STATS))
         run.write_json(IMAGES, images)
 
@@ -129,7 +129,7 @@ def quantize_for(run: Run, name: str, observed: Observed) -> Made:
         model = without_idle_factors(model, placement)
         stats = load_stats(run.path(observed.stats))
         estimate = estimator_from(recipe.range)
-        ranges = choose_ranges(stats, placement, estimate)
+        ranges = choose_ranges(stats, placement, estimate, recipe.group_ranges)
         ties = uneven_ties(model.graph.graph, placement, stats, ranges, estimate)
         weight_range = WEIGHT_RANGES[recipe.weights.method]
         quantized = quantize(model, placement, ranges, weight_range)

@@ -17,7 +17,7 @@ from detq.target import Target
 
 CHOSEN_BY = (
     "coarse_fine", "float_layers", "cut_ties", "first_layer", "predictions", "range",
-    "activation_bits", "weights",
+    "group_ranges", "activation_bits", "weights",
 )  # fmt: skip
 
 
@@ -95,7 +95,7 @@ def _measured(
         quantize(
             form,
             placement,
-            choose_ranges(stats, placement, estimator_from(recipe.range)),
+            choose_ranges(stats, placement, estimator_from(recipe.range), recipe.group_ranges),
             WEIGHT_RANGES[recipe.weights.method],
         )
         for form in (model, whole)

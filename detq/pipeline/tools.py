@@ -1,13 +1,16 @@
 """What the packages above the pipeline can do, handed in."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from detq.calibration import CalibrationImages, observe_images
+from detq.data.images import ImageRef
 from detq.model import FloatModel
-from detq.recipe import Bench, Evaluation
+from detq.recipe import Bench, Calibration, Evaluation
+from detq.stats import CalibrationStats
 from detq.target import Target
 
 Figures = Mapping[str, Any]
@@ -34,6 +37,7 @@ class Tools:
         note: told a line about each step.
         progress: told what takes long and how many there are; gives a callback for how many
             are done.
+        observe: statistics of values over images; elsewhere in parts, with the same bits.
     """
 
     read_source: Callable[[Path, tuple[int, int]], FloatModel]
@@ -47,3 +51,7 @@ class Tools:
     report: Callable[[Path], str]
     note: Callable[[str], None]
     progress: Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+    observe: Callable[
+        [FloatModel, Collection[str], Sequence[ImageRef], Calibration, Callable[[int], None]],
+        tuple[CalibrationStats, CalibrationImages],
+    ] = observe_images

@@ -9,7 +9,7 @@ from detq.errors import DatasetError
 from detq_eval.classes import ClassMap, map_classes
 from detq_eval.coco_truth import read_coco_truth
 from detq_eval.truth import Truth
-from detq_eval.yolo_truth import read_yolo_truth
+from detq_eval.yolo_truth import label_path, read_yolo_truth
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +42,41 @@ def read_dataset(annotations: Path, images: Path | None = None, *, names: Sequen
         DatasetError: the file is missing, not of its kind or without boxes; images are
             missing; it has another number of classes than the model.
     """
+    _require_file(annotations)
+    if _is_coco(annotations):
+        found = read_coco_truth(annotations, images)
+    else:
+        found = read_yolo_truth(annotations, names)
+    if not len(found.truth):
+        raise _without_boxes(annotations, found.images)
+    classes = map_classes(names, found.categories, annotations)
+    require_present(found.images, annotations)
+    return Dataset(annotations, found.images, classes, found.truth)
+
+
+def _require_file(annotations: Path) -> None:
+    if annotations.is_dir():
+        inside = sorted(path.name for path in annotations.glob("*.yaml"))
+        hint = f"give {annotations / inside[0]}" if inside else "give a COCO .json or a data.yaml"
+        raise DatasetError(
+            "is a folder, which does not say what is on its images",
+            where=str(annotations),
+            hint=hint,
+        )
     if not annotations.is_file():
         raise DatasetError(
             "no such file", where=str(annotations), hint="give a COCO .json or a data.yaml"
         )
-    if annotations.suffix.lower() in (".yaml", ".yml"):
-        found = read_yolo_truth(annotations, names)
-    else:
-        found = read_coco_truth(annotations, images)
-    if not len(found.truth):
-        raise DatasetError(
-            "has no boxes", where=str(annotations), hint="evaluation needs annotated images"
-        )
-    classes = map_classes(names, found.categories, annotations)
-    require_present(found.images, annotations)
-    return Dataset(annotations, found.images, classes, found.truth)
+
+
+def _without_boxes(annotations: Path, images: Sequence[ImageRef]) -> DatasetError:
+    """Says where the labels were looked for, if they are files of their own."""
+    hint = "evaluation needs annotated images"
+    missing = [] if _is_coco(annotations) else [label_path(image.path) for image in images]
+    if missing and not any(path.is_file() for path in missing):
+        hint = f"no label file is there, the first would be {missing[0]}"
+    return DatasetError("has no boxes", where=str(annotations), hint=hint)
+
+
+def _is_coco(annotations: Path) -> bool:
+    return annotations.suffix.lower() not in (".yaml", ".yml")

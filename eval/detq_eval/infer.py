@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from detq.data.images import ImageRef, read_image
+from detq.data.images import ImageRef, Pixels, read_image
 from detq.data.letterbox import Letterbox, empty_input, letterbox, write_input
 from detq.detection import Detections, Detector, rows_of_output, suppressed_output
 from detq.errors import DatasetError
@@ -28,6 +28,7 @@ from detq_eval.nms import non_max_suppression
 
 Floats = NDArray[np.float32]
 Images = NDArray[Any]
+Read = Callable[[ImageRef], Pixels]
 OnStep = Callable[[int], None]
 OnSkip = Callable[[ImageRef, DatasetError], None]
 Results = list[tuple[ImageRef, Detections]]
@@ -59,12 +60,18 @@ class InferenceOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     skip_bad_images: bool = False
 
 
+def read_file(image: ImageRef) -> Pixels:
+    """Pixels of an image on disk, as ``read_image`` gives them."""
+    return read_image(image.path)
+
+
 def infer(
     runner: Runner,
     images: Iterable[ImageRef],
     options: InferenceOptions,
     *,
     batch: int = 1,
+    read: Read = read_file,
     on_step: OnStep = lambda done: None,
     on_skip: OnSkip = lambda image, error: None,
 ) -> Generator[tuple[ImageRef, Detections], None, None]:
@@ -78,6 +85,7 @@ def infer(
         options: letterbox and suppression.
         batch: images per call of an engine that takes any number; a fixed one is fed its
             own, the last call filled up.
+        read: gives an image's pixels [h, w, 3] in BGR order; called in threads.
         on_step: called with the number of images done so far.
         on_skip: called with each image that was left out, and why.
 
@@ -87,7 +95,7 @@ def infer(
     """
     done = 0
     with _one_opencv_thread():
-        for results, skipped in _Pipeline(runner, options, batch).run(iter(images)):
+        for results, skipped in _Pipeline(runner, options, batch, read).run(iter(images)):
             for image, error in skipped:
                 on_skip(image, error)
             yield from results
@@ -105,8 +113,11 @@ class _Batch:
 
 
 class _Pipeline:
-    def __init__(self, runner: Runner, options: InferenceOptions, batch: int) -> None:
+    def __init__(
+        self, runner: Runner, options: InferenceOptions, batch: int, pixels_of: Read
+    ) -> None:
         self._runner = runner
+        self._pixels_of = pixels_of
         self._options = options
         self._batch = runner.batch or batch
         self._readers = max(1, min(_MOST_READERS, (os.cpu_count() or 1) - 1))
@@ -153,7 +164,7 @@ class _Pipeline:
     def _read(self, image: ImageRef, row: Images) -> Letterbox:
         detector = self._runner.detector
         pixels, place = letterbox(
-            read_image(image.path),
+            self._pixels_of(image),
             detector.size,
             shrink=self._options.shrink,
             pad=detector.preprocessing.pad,

@@ -1,5 +1,6 @@
 """The command line as a user meets it: what came out, and what was left behind."""
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
@@ -8,6 +9,7 @@ from pathlib import Path
 from tests.tiny_dataset import TinyDataset
 
 SIZE = "64x96"
+DEMO = ("--pictures", "6", "--calibration", "4", "--threads", "1")  # a short one
 
 
 @dataclass(frozen=True)
@@ -58,3 +60,11 @@ def tree(folder: Path) -> dict[str, str]:
     return {
         path.relative_to(folder).as_posix(): sha256(path.read_bytes()).hexdigest() for path in files
     }
+
+
+def words_of(line: str) -> list[str]:
+    """The words of a shell's ``detq`` command behind its name, without what the shell takes."""
+    plain = line.removeprefix("source <(").removesuffix(")")
+    called, *words = shlex.split(plain, comments=True)
+    assert called == "detq", line
+    return words[: words.index(">")] if ">" in words else words

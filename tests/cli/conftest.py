@@ -1,9 +1,12 @@
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from detq.cli.app import main
-from tests.cli.calls import SIZE, Called, Detq, Tiny
+from tests.cli.calls import DEMO, SIZE, Called, Detq, Tiny
+from tests.conftest import ROOT
 from tests.tiny_dataset import TinyDataset, tiny_dataset
 
 
@@ -46,3 +49,19 @@ def from_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A new current folder."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def demo_output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the command behind ``make demo`` leaves, on a few pictures."""
+    pytest.importorskip("torch", reason="quantizing runs the network in torch")
+    shown = subprocess.run(
+        ["make", "-n", "demo"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    (line,) = [line for line in shown.stdout.splitlines() if "/detq demo " in line]
+    words = shlex.split(line)[1:]
+    folder = tmp_path_factory.mktemp("demo")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main([*words, *DEMO, "--quiet"]) == 0
+    return folder / words[words.index("--output") + 1]

@@ -166,3 +166,33 @@ def test_a_file_without_its_contract(detq: Detq, tiny: Tiny, tmp_path: Path, bac
     save_model(model, tmp_path / "other.onnx")
     called = detq("eval", tmp_path / "other.onnx", "--data", tiny.data.coco, "--backend", backend)
     called.refused("other.onnx: does not say what it detects", "write it with detq export")
+
+
+def test_a_folder_is_no_ground_truth(detq: Detq, tiny: Tiny, tmp_path: Path) -> None:
+    words = ["eval", tiny.model("float"), "--data"]
+    called = detq(*words, tiny.data.val)
+    called.refused("val: is a folder", "give a COCO .json or a data.yaml")
+    data = shutil.copytree(tiny.data.folder, tmp_path / "data")
+    detq(*words, data).refused("data: is a folder", f"give {data / 'data.yaml'}")
+
+
+def test_labels_that_are_not_there(detq: Detq, tiny: Tiny, tmp_path: Path) -> None:
+    data = shutil.copytree(tiny.data.folder, tmp_path / "data")
+    text = tiny.data.yolo.read_text().replace(str(tiny.data.folder), str(data))
+    (data / "data.yaml").write_text(text)
+    shutil.move(data / "labels", data / "annotations")
+    called = detq("eval", tiny.model("float"), "--data", data / "data.yaml")
+    first = data / "labels" / "val" / "000.txt"
+    called.refused("has no boxes", f"no label file is there, the first would be {first}")
+
+
+def test_classes_of_other_names_are_told(detq: Detq, tiny: Tiny, tmp_path: Path) -> None:
+    text = tiny.data.yolo.read_text()
+    (tmp_path / "data.yaml").write_text(text.replace("- red", "- rot"))
+    words = ["eval", tiny.model("float"), "--threads", 1, "--json", "--data"]
+    called = detq(*words, tmp_path / "data.yaml").done()
+    assert called.err.startswith("warning: the data names its classes otherwise than the model")
+    assert json.loads(called.out)["matched_by"] == "order"
+    called = detq(*words, tiny.data.yolo).done()
+    assert called.err == ""
+    assert json.loads(called.out)["matched_by"] == "name"

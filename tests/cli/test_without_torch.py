@@ -10,6 +10,7 @@ import pytest
 from detq.dialects import write_float
 from detq.graph.files import save_model
 from tests.cli.calls import Called, tree
+from tests.detq_deploy.trt.rtx_files import needs_rtx, tiny
 from tests.tiny_dataset import SIZE, TinyDataset
 from tests.zoo import tiny_detector
 
@@ -65,7 +66,7 @@ def test_compare_inspect_and_doctor(model: Path, pictures: TinyDataset) -> None:
     assert "outputs scores" in without_torch(*words, "--data", pictures.coco).done().out
     assert "tiny at 64 x 96" in without_torch("inspect", model).done().out
     doctor = without_torch("doctor").done().out
-    assert " missing " in doctor and " pip install torch " in doctor
+    assert " missing " in doctor and "\nfor torch: pip install torch\n" in doctor
 
 
 def test_what_needs_torch_says_so(model: Path, pictures: TinyDataset, tmp_path: Path) -> None:
@@ -91,3 +92,10 @@ def test_writing_the_branches_apart_needs_none(checkpoint: Path, tmp_path: Path)
     words = ["export", checkpoint, "--size", 64, "--no-merge", "--output", tmp_path / "m.onnx"]
     without_torch(*words).done()
     assert (tmp_path / "m.onnx").is_file()
+
+
+@needs_rtx
+def test_build(tmp_path: Path) -> None:
+    engine = tmp_path / "m.engine"
+    without_torch("build", tiny(tmp_path), "--output", engine).done()
+    assert engine.stat().st_size > 1000

@@ -49,13 +49,22 @@ def test_paths_may_be_relative_to_where_one_stands(
     assert [ref.path.name for ref in list_images(file)] == ["1.png"]
 
 
+def test_paths_that_start_one_folder_too_high(tmp_path: Path) -> None:
+    write_images(tmp_path / "set/valid/images/1.png", tmp_path / "set/train/images/2.png")
+    file = write_yaml(
+        tmp_path / "set", "train: ../train/images\nval: ../valid/images\nnames: [a]\n"
+    )
+    assert [ref.id for ref in list_images(file)] == ["train/images/2.png"]
+    assert [ref.id for ref in list_images(file, split="val")] == ["valid/images/1.png"]
+
+
 @pytest.mark.parametrize(
     ("content", "text"),
     [
         ("train: [", "is not a data.yaml"),
         ("- 1", r"is not a data.yaml: Expected `object`, got `array`"),
         ("train: 3", r"is not a data.yaml: .* at `\$.train`"),
-        ("val: x", r"has no images under 'train' \(it has val\)"),
+        ("val: x", r"has no images under 'train' \(it has val; add it, or give a folder\)"),
         ("train: x", r"names a folder or list that is not there: \S+/x"),
     ],
 )

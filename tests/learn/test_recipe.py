@@ -55,7 +55,7 @@ def test_one_learner_or_several(written: Any, text: str, wanted: tuple[LearnMeth
         ),
         (
             "{method: qprep, steps: 3}",
-            "$.learn[0]: Object contains unknown field `steps` (known here: method, images, ",
+            "$.learn[0]: Object contains unknown field `steps` (one of method, images, ",
         ),
         (
             "{method: abc, metric: mad}",

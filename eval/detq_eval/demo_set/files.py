@@ -20,6 +20,12 @@ EVALUATION, CALIBRATION = 300, 64  # pictures
 SEEDS = {"evaluation": 1000, "calibration": 1001}
 DETECTOR = Path(__file__).with_name("detector.safetensors")
 """Trained for the demo set by ``tools/train``, branches apart; see ``docs/demo.md``."""
+PLAIN = "plain"
+QUANTIZED = {
+    target: Path(__file__).with_name(f"detector.{target}.onnx")
+    for target in (PLAIN, "openvino-avx2")
+}
+"""The same in INT8, by target; of the plain one every TensorRT form is written without torch."""
 
 _PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1]
 

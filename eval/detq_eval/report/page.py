@@ -36,7 +36,7 @@ def comparison_html(folders: Sequence[Path]) -> str:
         InputError: one is no run folder, not finished, or made by another version.
     """
     runs = [read_run(folder) for folder in folders]
-    return _environment().get_template("comparison.html").render(compared=compared(runs))
+    return environment().get_template("comparison.html").render(compared=compared(runs))
 
 
 def page(run: RunRecords) -> str:
@@ -44,7 +44,7 @@ def page(run: RunRecords) -> str:
     classes = figures.class_pairs(run)
     recipe = run.manifest.recipe
     return (
-        _environment()
+        environment()
         .get_template("report.html")
         .render(
             run=run,
@@ -76,7 +76,8 @@ def _classes_shown(run: RunRecords) -> list[str]:
     return sorted({b.name for p in pictures for b in (*p.reference, *p.other)})
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Templates of pages."""
     return Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,  # class and file names come from users

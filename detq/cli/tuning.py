@@ -1,0 +1,179 @@
+"""What ``detq tune`` measures with: engines, boxes, labels, clocks and profiles."""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from detq.cli.output import Output
+from detq.errors import InputError, RecipeError
+from detq.recipe import Bench, Recipe
+from detq.run_dir import file_hash
+from detq.tune.costs import Costs, costs_by_macs, costs_from_profile, costs_from_totals
+
+if TYPE_CHECKING:
+    from detq.data.images import ImageRef
+    from detq.detection import Detections
+    from detq.model import FloatModel
+    from detq.pipeline.candidates import CostsOf, Measures
+    from detq.pipeline.sensitivity import Boxes
+    from detq.pipeline.tools import Tools
+    from detq.runner import Runner
+
+    Found = list[tuple[ImageRef, Detections]]
+
+
+def engine_of(recipe: Recipe, engine: str | None) -> tuple[str, str]:
+    """Label of the file and engine that a recipe is tuned for.
+
+    The engine asked for, else the one that the recipe times, else the one its report is about,
+    else the simulation.
+    """
+    from detq.pipeline.measure import FILE_FOR
+    from detq.pipeline.subject import subject
+
+    timed = recipe.bench.backend if recipe.bench is not None else ""
+    backend = engine or timed or subject(recipe)[1] or "torch"
+    return FILE_FOR.get(backend, backend), backend
+
+
+def tuned_recipe(recipe: Recipe, label: str, backend: str) -> Recipe:
+    """The start: one target, scored and timed on one engine.
+
+    Raises:
+        RecipeError: it has a part that cannot be looked at layer by layer.
+    """
+    if recipe.repquant is not None:
+        raise RecipeError(
+            "transformer blocks are not tuned", where="$.repquant", hint="set it to null"
+        )
+    evaluation, bench = recipe.evaluation, recipe.bench
+    if evaluation is not None:
+        evaluation = msgspec.structs.replace(evaluation, backends=(backend,))
+    if bench is not None:
+        bench = msgspec.structs.replace(bench, backend=backend)
+    return msgspec.structs.replace(recipe, targets=(label,), evaluation=evaluation, bench=bench)
+
+
+def boxes_for(recipe: Recipe, images: int, out: Output) -> "Boxes":
+    """Agreement on images of the evaluation, else the calibration; labels are not read."""
+    from detq.calibration import drawn_images
+    from detq.data.images import list_images
+    from detq.pipeline.sensitivity import Boxes
+    from detq_eval.agreement import agreement
+    from detq_eval.infer import InferenceOptions, infer
+
+    given = recipe.evaluation
+    options = InferenceOptions(shrink=recipe.calibration.shrink, skip_bad_images=True)
+    if given is None:
+        refs = drawn_images(recipe.calibration)[:images]
+    else:
+        refs = list_images(given.data, given.images, split="val")[:images]
+        options = InferenceOptions(
+            confidence=given.confidence,
+            iou=given.iou,
+            max_detections=given.max_detections,
+            shrink=given.shrink,
+            skip_bad_images=True,
+        )
+
+    def detect(runner: "Runner") -> "Found":
+        with out.progress("compare boxes", len(refs)) as on_step:
+            return list(infer(runner, refs, options, on_step=on_step))
+
+    def agree(wanted: "Found", got: "Found") -> float:
+        ap = agreement(wanted, got).ap
+        if ap < 0:
+            raise InputError(
+                f"the float model finds nothing on {len(refs)} images",
+                where=str(refs[0].path.parent),
+                hint="give images of what it was trained for",
+            )
+        return ap
+
+    return Boxes(detect, agree)
+
+
+def measures_for(
+    recipe: Recipe, backend: str, images: int, tools: "Tools", timed: bool, out: Output
+) -> "Measures":
+    """How files are judged on an engine.
+
+    Args:
+        recipe: the start.
+        backend: the engine.
+        images: to compare boxes on.
+        tools: of the pipeline.
+        timed: measure latency too.
+        out: shows progress.
+    """
+    from detq.pipeline.candidates import Measures
+    from detq_deploy.backends import open_runner
+
+    evaluation, bench = recipe.evaluation, recipe.bench or Bench(backend=backend)
+    threads = evaluation.threads if evaluation is not None else None
+
+    def opened(file: Path) -> "AbstractContextManager[Runner]":
+        return open_runner(backend, file, threads=threads, busy_cores=True)
+
+    def ap(file: Path) -> float:
+        from detq.cli.scoring import score_file
+
+        assert evaluation is not None
+        return float(score_file(file, backend, evaluation, out)["AP"])
+
+    def latency(files: Mapping[str, Path]) -> dict[str, float]:
+        timings = tools.bench(files, bench)["timings"]
+        return {label: float(one["wall_ms"]["median"]) for label, one in timings.items()}
+
+    return Measures(
+        open=opened,
+        boxes=boxes_for(recipe, images, out),
+        ap=ap if evaluation is not None else None,
+        latency=latency if timed else None,
+        of=[tools.engine_here(backend), images, bool(timed), _protocol(recipe)],
+    )
+
+
+def _protocol(recipe: Recipe) -> Any:
+    """What the figures of a file depend on beside the file."""
+    given = recipe.evaluation
+    if given is None:
+        return None
+    content = file_hash(given.data) if given.data.is_file() else ""
+    return [msgspec.to_builtins(given, enc_hook=str), content]
+
+
+def costs_for(recipe: Recipe, profile: Path | None, label: str) -> "CostsOf":
+    """What layers cost in float: from a profile, the total times, or multiplications.
+
+    Raises:
+        InputError: the profile cannot be read.
+    """
+    if profile is None:
+        return lambda model, int8, times: (
+            costs_by_macs(model) if times is None else costs_from_totals(model, int8, *times, label)
+        )
+    from detq_deploy.layer_profile import read_profile
+
+    read = read_profile(profile)
+    if tuple(read.size) != recipe.size:
+        theirs, ours = ("x".join(map(str, size)) for size in (read.size, recipe.size))
+        raise InputError(
+            f"is a profile of a model for {theirs}, the recipe's is for {ours}",
+            where=str(profile),
+            hint="make one of this model with: detq bench FLOAT INT8 --profile FILE",
+        )
+    times = {name: (layer.float_ms, layer.int8_ms) for name, layer in read.layers.items()}
+    totals = [(sum(layer.int8 for layer in one.layers), one.total_ms) for one in read.models]
+    float_ms = next((ms for int8, ms in totals if not int8), None)
+    int8_ms = max(totals)[1] if totals and max(totals)[0] else None
+
+    def costs(
+        model: "FloatModel", int8: frozenset[str], measured: "tuple[float, float] | None"
+    ) -> Costs:
+        return costs_from_profile(model, times, int8_ms, float_ms, str(profile))
+
+    return costs
