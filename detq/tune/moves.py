@@ -10,6 +10,13 @@ Methods = Callable[[Recipe], Mapping[str, RangeMethod]]
 Change = Callable[[Recipe, Methods], "Recipe | None"]
 
 
+def _defaults(recipe: Recipe, methods: Methods) -> Recipe | None:
+    """Choices that are good together, though one alone may look bad."""
+    given = {"channel_wise": ChannelWise(), "range": Mse(), "learn": (QPRep(),)}
+    changed = replace(recipe, **given)
+    return None if changed == recipe else changed
+
+
 def _channel_wise(recipe: Recipe, methods: Methods) -> Recipe | None:
     return None if recipe.channel_wise else replace(recipe, channel_wise=ChannelWise())
 
@@ -29,11 +36,12 @@ def _weights(recipe: Recipe, methods: Methods) -> Recipe | None:
     return replace(recipe, weights=replace(recipe.weights, method="mse"))
 
 
-def _clipped_channels(recipe: Recipe, methods: Methods) -> Recipe | None:
-    even = recipe.channel_wise
-    if even is None or even.range != "minmax" or recipe.group_ranges:
+def _clipped(recipe: Recipe, methods: Methods) -> Recipe | None:
+    """Squared error decides on tensors, and on their channels, which follow."""
+    if isinstance(recipe.range, Mse):
         return None
-    return replace(recipe, channel_wise=replace(even, range="mse"), range=Mse())
+    even = recipe.channel_wise
+    return replace(recipe, range=Mse(), channel_wise=even and replace(even, range=None))
 
 
 def _coarse_fine(recipe: Recipe, methods: Methods) -> Recipe | None:
@@ -42,10 +50,11 @@ def _coarse_fine(recipe: Recipe, methods: Methods) -> Recipe | None:
 
 # What changes, in the order in which it is tried: what gains most in most networks first.
 MOVES: tuple[tuple[str, Change], ...] = (
+    ("the default recipe", _defaults),
     ("channel-wise scales", _channel_wise),
+    ("clipped ranges", _clipped),
     ("qprep", _qprep),
     ("ranges by tie group", _ranges),
-    ("ranges clipped by channel", _clipped_channels),
-    ("weights clipped", _weights),
+    ("clipped weights", _weights),
     ("CFWS", _coarse_fine),
 )

@@ -56,7 +56,7 @@ BAD: dict[str, tuple[Callable[[Path, Path], object], list[str]]] = {
     "picture": (picture, ["is not a torch file", "give a checkpoint"]),
     "weights": (weights_only, ["holds no whole model under ema or model", "weights alone"]),
     "other model": (other_model, ["Sequential", "give a checkpoint"]),
-    "folder": (lambda path, _: path.mkdir(), ["no such file", "give the path of a checkpoint"]),
+    "folder": (lambda path, _: path.mkdir(), ["is a folder", "give the path of a checkpoint"]),
 }
 
 

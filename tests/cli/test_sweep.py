@@ -34,6 +34,7 @@ def grid(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "size": [64, 96],
         "calibration": {"data": str(tiny.data.train), "count": 8, "batch": 2},
         "targets": ["plain"],
+        "range": {"method": "minmax"},
         "channel_wise": None,
         "learn": [],
         "evaluation": {"data": str(tiny.data.yolo), "backends": ["torch"], "threads": 1},

@@ -67,7 +67,7 @@ def test_a_search_goes_on_and_its_recipes_make_the_same_files(
              "--max-drop", 0.0, "--images", 4]  # fmt: skip
     first = detq(*words, "--evaluations", 3, "--json")
     tried = json.loads(first.out)["tried"]
-    assert [one["what"] for one in tried][:2] == ["start", "channel-wise scales"]
+    assert [one["what"] for one in tried][:2] == ["start", "the default recipe"]
     assert len(tried) == 3
     kept = {path.name: path.read_bytes() for path in (tmp_path / "out/tried").iterdir()}
 
