@@ -48,8 +48,9 @@ check: $(READY)
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
+# Files of tests side by side: most of them wait for processes of one thread.
 test: $(READY)
-	@$(BIN)/pytest -q
+	@$(BIN)/pytest -q -n auto --dist loadfile
 
 test-peers: $(READY)
 	@DETQ_PEERS=$(PEERS) $(BIN)/pytest -q tests/detq_deploy/lint/test_peers.py
@@ -66,12 +67,12 @@ test-device:
 	@echo 'test-device: skipped, there is no python3.10 here (give PYTHON310=...)'
 else
 test-device: $(READY310)
-	@$(VENV310)/bin/pytest -q
+	@$(VENV310)/bin/pytest -q -n auto --dist loadfile
 
 $(READY310): pyproject.toml constraints.txt
 	@echo 'test-device: $(VENV310) from $(PYTHON310), then detq without torch'
 	@'$(PYTHON310)' -m venv $(VENV310)
-	@$(VENV310)/bin/python $(INSTALL) -e '.[cpu,remote]' pytest hypothesis syrupy jsonschema
+	@$(VENV310)/bin/python $(INSTALL) -e '.[cpu,remote]' pytest pytest-xdist hypothesis syrupy jsonschema
 	@touch $@
 endif
 

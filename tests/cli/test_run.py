@@ -293,7 +293,7 @@ def test_recipes_that_cannot_be_read(detq: Detq, tmp_path: Path) -> None:
         "bad.yaml: is not YAML"
     )
     detq("run", tmp_path / "no.yaml", "--output", tmp_path / "run").refused(
-        "no.yaml: no such recipe", "see configs/"
+        "no.yaml: no such recipe", "detq config --explain"
     )
 
 

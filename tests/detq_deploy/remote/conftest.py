@@ -1,3 +1,4 @@
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,14 @@ from detq_deploy.remote.connection import Connection
 from detq_deploy.remote.host import host_from
 from tests.detq_deploy.trt.conftest import double, version  # noqa: F401
 from tests.loopback import SSHD, Device, asyncssh_device, openssh_device
+
+
+@pytest.fixture(autouse=True)
+def listening() -> Iterator[None]:
+    """Ctrl-C counts also where the tests were started in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(params=["openssh", "asyncssh"])
