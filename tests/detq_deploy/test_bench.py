@@ -183,7 +183,9 @@ def test_workers_die_with_the_driver(death: signal.Signals, float_file: Path) ->
 
 
 def children(pid: int) -> list[int]:
-    return [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    """Workers of ``pid``, whose other tests may have left processes of their own."""
+    found = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    return [n for n in found if b"bench_worker" in Path(f"/proc/{n}/cmdline").read_bytes()]
 
 
 def threads_of(pid: int) -> int:
