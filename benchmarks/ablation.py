@@ -28,8 +28,6 @@ from detq.recipe import (
     Entropy,
     Kl,
     LearnMethod,
-    MinMax,
-    Mse,
     Percentile,
     QPRep,
     QPRepLearned,
@@ -37,16 +35,10 @@ from detq.recipe import (
     Recipe,
     Weights,
 )
+from detq.tune.methods import METHODS
 
 STEPS = 50  # of the learners by gradient, per layer, block or stage
 RESULTS = Path(__file__).parent / "results"
-METHODS: Mapping[str, RangeMethod] = {
-    "minmax": MinMax(),
-    "percentile": Percentile(),
-    "mse": Mse(),
-    "entropy": Entropy(),
-    "kl": Kl(),
-}
 # How channels are brought to one range.
 EVEN: Mapping[str, ChannelWise | None] = {
     "measured": ChannelWise(),

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from detq.calibration import observe_images
 from detq.cli.sources import read_source
 from detq.graph.files import load_model
+from detq.graph.macs import macs_of
 from detq.pipeline import quantize_all
 from detq.pipeline.make import make_float
 from detq.pipeline.progress import Run
@@ -253,14 +254,9 @@ def rounded(agreement: Mapping[str, Any]) -> dict[str, Any]:
 
 def macs(file: Path) -> int:
     """Multiplications of a graph's convolutions, for one image."""
-    total = 0
-    for node in load_model(file).graph:
-        if node.op_type not in ("Conv", "ConvTranspose"):
-            continue
-        x, weight, y = node.inputs[0], node.inputs[1], node.outputs[0]
-        if x is None or weight is None or weight.shape is None or x.shape is None or not y.shape:
-            raise AssertionError(f"{node.name} has no shapes")
-        taps = int(np.prod([int(str(n)) for n in weight.shape[1:]]))
-        counted = y if node.op_type == "Conv" else x  # each input is multiplied by all taps
-        total += taps * int(np.prod([int(str(n)) for n in counted.shape[1:]]))
-    return total
+    nodes = [node for node in load_model(file).graph if node.op_type in ("Conv", "ConvTranspose")]
+    counts = {node.name: macs_of(node) for node in nodes}
+    unknown = [name for name, count in counts.items() if count is None]
+    if unknown:
+        raise AssertionError(f"{unknown[0]} has no shapes")
+    return sum(count or 0 for count in counts.values())

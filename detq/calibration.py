@@ -6,12 +6,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from detq.data.images import ImageRef, choose_images, list_images, read_image, sha256_of
+from detq.data.images import ImageRef, choose_images, list_images, read_image
 from detq.data.letterbox import letterbox, network_input
 from detq.detection import Detector
 from detq.errors import CalibrationError, DatasetError
 from detq.model import FloatModel
 from detq.recipe import Calibration
+from detq.run_dir import file_hash
 from detq.stats import CalibrationStats
 
 
@@ -128,6 +129,6 @@ class _Reader:
             self.skipped.append((str(ref.path), error.what))
             return []
         size = ref.path.stat().st_size
-        self.used.append(UsedImage(ref.id, str(ref.path), sha256_of(ref.path), size))
+        self.used.append(UsedImage(ref.id, str(ref.path), file_hash(ref.path), size))
         pad = self._detector.preprocessing.pad
         return [letterbox(image, self._detector.size, shrink=self._options.shrink, pad=pad)[0]]

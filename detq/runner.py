@@ -1,7 +1,6 @@
 """The one face of every engine: images in, named arrays out."""
 
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
@@ -36,11 +35,6 @@ class Runner(Protocol):
 
     def __enter__(self) -> "Runner": ...
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Free the engine."""
         ...

@@ -9,13 +9,14 @@ import pytest
 pytest.importorskip("torch", reason="calibrating runs the network in torch")
 
 from detq.calibration import CalibrationImages, drawn_images, observe_images
-from detq.data.images import ImageRef, read_image, sha256_of
+from detq.data.images import ImageRef, read_image
 from detq.data.letterbox import letterbox, network_input
 from detq.dialects import write_float
 from detq.errors import CalibrationError, DatasetError
 from detq.model import FloatModel
 from detq.observe import collect
 from detq.recipe import Calibration
+from detq.run_dir import file_hash
 from detq.stats import CalibrationStats
 from tests.tiny_dataset import SIZE, TinyDataset, tiny_dataset
 from tests.zoo import tiny_detector
@@ -105,7 +106,7 @@ def test_what_was_used_is_recorded(model: FloatModel, images: Path) -> None:
     assert used.skipped == ()
     for image, ref in zip(used.used, drawn_images(options), strict=True):
         assert (image.id, image.path) == (ref.id, str(ref.path))
-        assert (image.sha256, image.bytes) == (sha256_of(ref.path), ref.path.stat().st_size)
+        assert (image.sha256, image.bytes) == (file_hash(ref.path), ref.path.stat().st_size)
     assert stats.images == tuple(image.sha256 for image in used.used)
 
 

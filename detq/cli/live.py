@@ -1,7 +1,6 @@
 """A table that changes while tasks run; plain lines where nobody watches."""
 
 from collections.abc import Iterable, Mapping
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from detq.cli.output import Output
@@ -62,12 +61,7 @@ class LiveTable:
             self._live.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Leave the screen to others."""
         if self._live is not None:
             self._live.stop()

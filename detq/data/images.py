@@ -106,15 +106,6 @@ def choose_images(refs: Iterable[ImageRef], count: int, seed: int) -> tuple[Imag
     return tuple(sorted(refs, key=draw)[:count])
 
 
-def sha256_of(path: Path) -> str:
-    """Hexadecimal hash of a file's content."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while part := file.read(1 << 20):
-            digest.update(part)
-    return digest.hexdigest()
-
-
 def read_image(path: Path) -> Pixels:
     """Pixels [h, w, 3] in BGR order, turned upright as the file's orientation says.
 

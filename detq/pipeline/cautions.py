@@ -7,7 +7,7 @@ import msgspec
 import onnx_ir as ir
 
 from detq.calibration import CalibrationImages
-from detq.data.images import list_images, sha256_of
+from detq.data.images import list_images
 from detq.graph.files import load_model
 from detq.pipeline.make import IMAGES
 from detq.pipeline.measure import FILE_FOR, TRUTH
@@ -16,7 +16,7 @@ from detq.pipeline.tools import Figures
 from detq.placement.kernels import IDLE
 from detq.plan import placement_from_json
 from detq.recipe import Evaluation, Recipe
-from detq.run_dir import RunDir
+from detq.run_dir import RunDir, file_hash
 
 
 def cautions(recipe: Recipe, folder: RunDir, accuracy: Mapping[str, Figures]) -> Iterator[str]:
@@ -126,7 +126,7 @@ def _seen_before(images: CalibrationImages, options: Evaluation) -> list[str]:
     sizes = {image.bytes for image in images.used}
     refs = list_images(options.data, options.images, split="val")
     alike = (ref for ref in refs if ref.path.stat().st_size in sizes)
-    return [str(ref.path) for ref in alike if sha256_of(ref.path) in hashes]
+    return [str(ref.path) for ref in alike if file_hash(ref.path) in hashes]
 
 
 def _some(names: list[str], noun: str) -> str:

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from detq.calibration import drawn_images
-from detq.data.images import sha256_of
 from detq.graph.files import save_model
 from detq.histogram import BINS
 from detq.idle_factors import without_idle_factors
@@ -86,7 +85,7 @@ def calibrate(run: Run, floated: Step) -> Step:
         "batch": options.batch,
         "bins": BINS,
         "linear": run.recipe.repquant is not None,
-        "images": key_of([[ref.id, sha256_of(ref.path)] for ref in refs]),
+        "images": key_of([[ref.id, file_hash(ref.path)] for ref in refs]),
     }
     return run.step(
         "calibrate",

@@ -10,7 +10,6 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from types import TracebackType
 from typing import Any
 
 from detq.tasks.task import OutOfMemoryError, Task, WorkerLostError, is_out_of_memory
@@ -85,12 +84,7 @@ class LocalWorkers:
     def __enter__(self) -> "LocalWorkers":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """End what still runs."""
         for running in list(self._running):
             running.process.terminate()

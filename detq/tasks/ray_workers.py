@@ -9,7 +9,6 @@ import os
 import socket
 from collections.abc import Collection
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 from detq.errors import InputError, TargetUnavailableError
@@ -104,12 +103,7 @@ class RayWorkers:
     def __enter__(self) -> "RayWorkers":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Leave the cluster, if it was not entered before."""
         if self._started:
             self._ray.shutdown()

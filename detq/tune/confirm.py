@@ -1,7 +1,6 @@
 """Choices that are run, not estimated: their noise at the head, and an engine for their boxes."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -78,10 +77,5 @@ class MixedRunner:
     def __enter__(self) -> "MixedRunner":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Nothing to free."""

@@ -15,6 +15,7 @@ import pytest
 
 from detq.errors import InputError
 from detq.graph.files import load_model
+from detq.run_dir import file_hash
 from detq_deploy import bench_worker
 from detq_deploy.backends import backend_of, open_runner, pairs_of
 from detq_deploy.bench_messages import (
@@ -31,7 +32,7 @@ from detq_deploy.bench_messages import (
 from detq_deploy.trt import device, libcudart, machine
 from detq_deploy.trt.driver import Driver, Gpu
 from detq_deploy.trt.machine import Machine
-from detq_deploy.trt.side_car import SideCar, sha256_of, write_side_car
+from detq_deploy.trt.side_car import SideCar, write_side_car
 from tests.cli.calls import Detq, Tiny
 from tests.detq_deploy.trt.contract.double import double_of
 from tests.detq_deploy.trt.contract.versions import VERSIONS
@@ -75,8 +76,8 @@ def engine(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     built = Machine(product="tensorrt", tensorrt="10.3.0", gpu="Orin", sm="sm87")
     side_car = SideCar(
         onnx=onnx.name,
-        onnx_sha256=sha256_of(onnx),
-        engine_sha256=sha256_of(path),
+        onnx_sha256=file_hash(onnx),
+        engine_sha256=file_hash(path),
         engine_bytes=6,
         machine=built,
         metadata=dict(model.metadata_props),

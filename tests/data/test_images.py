@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from detq.data.images import ImageRef, choose_images, list_images, read_image, sha256_of
+from detq.data.images import ImageRef, choose_images, list_images, read_image
 from detq.errors import DatasetError
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
@@ -92,11 +92,6 @@ def test_choice_depends_on_the_seed_alone() -> None:
     assert choose_images(REFS, 20, seed=1)[:10] == chosen
     assert choose_images(REFS, 10, seed=2) != chosen
     assert len(set(choose_images(REFS, 1000, seed=1))) == 100
-
-
-def test_hash_is_that_of_the_content(tmp_path: Path) -> None:
-    (tmp_path / "x").write_bytes(b"abc")
-    assert sha256_of(tmp_path / "x").startswith("ba7816bf8f01cfea")
 
 
 @pytest.mark.parametrize("name", ["x.png", "x.jpg", "x.bmp", "x.webp", "x.tif"])

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from detq import __version__
 from detq.errors import TargetError
 from detq.graph.files import load_model
-from detq.run_dir import key_of
+from detq.run_dir import file_hash, key_of
 from detq_deploy.lint import lint
 from detq_deploy.lint.findings import Finding
 from detq_deploy.remote.connection import Completed, Connection, OnLine
@@ -33,7 +33,6 @@ from detq_deploy.trt.request import Binding, BuildAnswer, BuildRequest
 from detq_deploy.trt.side_car import (
     SideCar,
     read_side_car,
-    sha256_of,
     side_car_of,
     side_car_path,
     write_side_car,
@@ -166,7 +165,7 @@ def _by_trtexec(
     answer = BuildAnswer(
         machine=_machine(done.out, version, found),
         plan_bytes=engine.stat().st_size,
-        plan_sha256=sha256_of(engine),
+        plan_sha256=file_hash(engine),
         seconds=float(_said(done.out, r"Engine built in ([\d.]+) sec") or 0),
         warnings=tuple(dict.fromkeys(re.findall(r"\[W\] (.+)", done.out))),
         flags=tuple(word for word in words[3:] if word.startswith("--")),

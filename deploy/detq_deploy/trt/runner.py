@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, SupportsFloat
 
 import numpy as np
@@ -207,12 +206,7 @@ class TensorRtRunner:
     def __enter__(self) -> "TensorRtRunner":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Free the engine, its memory and the stream."""
         self._close()
 

@@ -3,13 +3,13 @@
 The engine itself stays a plain plan, which trtexec and ``tensorrt.Runtime`` read.
 """
 
-import hashlib
 from pathlib import Path
 
 import msgspec
 
 from detq import __version__
 from detq.errors import InputError, TargetError
+from detq.run_dir import file_hash
 from detq.whole_file import told, written_whole
 from detq_deploy.trt.load import TITLES, version_parts
 from detq_deploy.trt.machine import Machine
@@ -84,7 +84,7 @@ def side_car_of(
     """
     return SideCar(
         onnx=request.path.name,
-        onnx_sha256=sha256_of(request.path),
+        onnx_sha256=file_hash(request.path),
         engine_sha256=answer.plan_sha256,
         engine_bytes=answer.plan_bytes,
         machine=answer.machine,
@@ -100,19 +100,6 @@ def side_car_of(
         layers=answer.layers,
         layers_form=answer.layers_form,
     )
-
-
-def sha256_of(path: Path) -> str:
-    """Of a file's bytes.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    found = hashlib.sha256()
-    with told(path, "cannot be read"), path.open("rb") as file:
-        while block := file.read(1 << 20):
-            found.update(block)
-    return found.hexdigest()
 
 
 def side_car_path(engine: Path) -> Path:
@@ -161,7 +148,7 @@ def check_whole(side_car: SideCar, engine: Path) -> None:
             where=str(engine),
             hint=f"copy it again, or {_AGAIN}",
         )
-    if sha256_of(engine) != side_car.engine_sha256:
+    if file_hash(engine) != side_car.engine_sha256:
         raise InputError(
             "is not the engine that its .json is of",
             where=str(engine),

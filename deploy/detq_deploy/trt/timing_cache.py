@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from detq.run_dir import file_hash
 from detq.whole_file import written_whole
 from detq_deploy.trt.machine import Machine
 from detq_deploy.trt.request import BuildRequest
-from detq_deploy.trt.side_car import sha256_of
 
 if TYPE_CHECKING:
     import tensorrt as trt
@@ -38,7 +38,7 @@ class KeptTimings:
 def timing_file(request: BuildRequest, machine: Machine) -> Path:
     """Where the timings of a build belong: folder and a name that only equal builds share."""
     parts = {
-        "onnx": sha256_of(request.path),
+        "onnx": file_hash(request.path),
         "machine": machine,
         "settings": request.settings,
         "profiles": request.profiles,

@@ -17,13 +17,14 @@ import pytest
 from detq.detection import Detector
 from detq.errors import InputError, TargetError, TargetUnavailableError
 from detq.graph.files import detector_metadata
+from detq.run_dir import file_hash
 from detq_deploy.trt import libcudart, machine
 from detq_deploy.trt.driver import Driver, Gpu
 from detq_deploy.trt.load import Product
 from detq_deploy.trt.machine import Machine
 from detq_deploy.trt.request import Settings
 from detq_deploy.trt.runner import TensorRtRunner
-from detq_deploy.trt.side_car import SideCar, sha256_of, write_side_car
+from detq_deploy.trt.side_car import SideCar, write_side_car
 from tests.detq_deploy.trt.contract.double import Double
 from tests.detq_deploy.trt.engine_double import EngineDouble
 from tests.detq_deploy.trt.host_cuda.library import HostGpu, compiled
@@ -71,7 +72,7 @@ def side_car(engine: Path, double: Double, product: Product, detector: Detector)
         found = SideCar(
             onnx="model.onnx",
             onnx_sha256="",
-            engine_sha256=sha256_of(engine),
+            engine_sha256=file_hash(engine),
             engine_bytes=len(PLAN),
             machine=Machine(**machine_of),
             settings=settings or Settings(),
