@@ -18,6 +18,7 @@ PEER = {
     "AP_simulated": "AP simulated",
     "AP_onnxruntime": "ONNX Runtime",
     "AP_openvino": "OpenVINO",
+    "AP_openvino_uint8": "the same as uint8",
     "openvino_cpu_speedup": "times as fast",
     "int8_convolutions": "INT8 layers",
     "cpu_seconds": "CPU s",
@@ -27,6 +28,7 @@ PEER = {
 BUDGET = {
     "AP_simulated": "AP simulated",
     "AP_openvino": "OpenVINO",
+    "AP_openvino_uint8": "the same as uint8",
     "openvino_cpu_speedup": "times as fast",
     "float_macs_share": "float MACs, 0 to 1",
     "evaluations": "evaluations",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from detq.cli.arguments import AnySize, Backend, Count, Flag
 from detq.cli.output import Output, print_table
-from detq.cli.scoring import warn_of_overflow
+from detq.cli.scoring import warn_of_wrong_sums
 from detq.errors import InputError
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def bench(
         models, backend or (), batch or (None,), end_to_end, cuda_graph, threads
     )
     for path, name in dict.fromkeys((one.path, one.backend) for one in contenders):
-        warn_of_overflow(path, name, out)
+        warn_of_wrong_sums(path, name, out)
     if profile is not None:
         _require_one_backend(contenders)
     with out.progress("time", rounds) as on_round:

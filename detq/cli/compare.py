@@ -9,7 +9,7 @@ import msgspec
 
 from detq.cli.arguments import Backend, Count, Pixels
 from detq.cli.output import Output, print_table
-from detq.cli.scoring import score_file, show_agreement, warn_of_overflow
+from detq.cli.scoring import score_file, show_agreement, warn_of_wrong_sums
 from detq.errors import InputError
 from detq.recipe import Evaluation
 
@@ -71,7 +71,7 @@ def compare(
         )
     options = Evaluation(data=data, images=images, shrink=shrink, threads=threads)
     for model, name in () if accuracy else pairs:  # scoring says it itself
-        warn_of_overflow(model, name, out)
+        warn_of_wrong_sums(model, name, out)
     compared = _compared(pairs, options, count, out, contract)
     rows = [
         {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from detq.cli.arguments import Backend, Confidence, Count, Flag, Overlap
 from detq.cli.output import Output, number_of
-from detq.cli.scoring import warn_of_overflow, warn_of_runner, write_json
+from detq.cli.scoring import warn_of_runner, warn_of_wrong_sums, write_json
 from detq.errors import InputError
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def predict(
     draw = _on_video if is_video else _on_pictures
     work = draw(images, output, options, out)
     engine = backend_of(model, backend)
-    warn_of_overflow(model, engine, out)
+    warn_of_wrong_sums(model, engine, out)
     with open_runner(engine, model, threads=threads, busy_cores=True, contract=contract) as runner:
         warn_of_runner(runner, out)
         drawn = work(runner)

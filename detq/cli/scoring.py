@@ -103,16 +103,15 @@ def _opened(
         )
     from detq_deploy.backends import open_runner
 
-    warn_of_overflow(file, backend, out)
+    warn_of_wrong_sums(file, backend, out)
     return open_runner(backend, file, threads=options.threads, busy_cores=True, contract=contract)
 
 
-def warn_of_overflow(file: Path, backend: str, out: Output) -> None:
+def warn_of_wrong_sums(file: Path, backend: str, out: Output) -> None:
     """Tell where the engine here cannot add up the file's products."""
-    from detq_deploy.overflow import overflow_caution
+    from detq_deploy.wrong_sums import cautions
 
-    caution = overflow_caution(file, backend)
-    if caution is not None:
+    for caution in cautions(file, backend):
         out.warn(caution)
 
 

@@ -8,7 +8,16 @@ import onnx_ir as ir
 from detq.graph.qdq import Q, stored_behind
 from detq.graph.stored import array_of
 from detq_deploy.lint.findings import Fault
-from detq_deploy.lint.subject import Layer, Subject, computed, label, maker, pair_at, readers
+from detq_deploy.lint.subject import (
+    SHAPING,
+    Layer,
+    Subject,
+    computed,
+    label,
+    maker,
+    pair_at,
+    readers,
+)
 
 _DROPPED = ("Relu", "Clip")  # by ONNX Runtime, before an unsigned Q with zero point 0
 
@@ -32,18 +41,24 @@ def unfused(subject: Subject) -> Iterator[Fault]:
 
 
 def signed_concat(subject: Subject) -> Iterator[Fault]:
-    """Concatenations of int8 codes in front of a convolution, in OpenVINO without AMX."""
+    """Int8 codes that dense convolutions read out of a Concat, in OpenVINO without AMX.
+
+    OpenVINO moves Q in front of a Concat, and DQ behind it and operators that copy: the
+    convolution reads joined codes unless a pair stands between such an operator and itself.
+    """
     if subject.target.engine != "openvino" or subject.amx:
         return
     for layer in subject.layers:
-        if layer.node not in subject.int8_nodes or layer.pair is None:
-            continue
-        node = maker(layer.pair.tensor, "MaxPool", "Resize")
-        if node is None or node.op_type != "Concat":
-            continue
-        pairs = [pair_at(side) for side in computed(node)]
-        if any(pair is not None and not _is_unsigned(pair.q) for pair in pairs):
-            yield node, f"joins int8 codes in front of {label(layer.node)}"
+        if layer.node in subject.int8_nodes and layer.node.attributes.get_int("group", 1) == 1:
+            node = maker(layer.data, "MaxPool", "Resize", *SHAPING)
+            pair = pair_at(node.outputs[0]) if node is not None else None
+            if pair is not None:  # it decides; what the sides are stored as does not matter
+                node = maker(pair.tensor)
+            if node is None or node.op_type != "Concat":
+                continue
+            pairs = [pair] if pair is not None else [pair_at(side) for side in computed(node)]
+            if any(one is not None and not _is_unsigned(one.q) for one in pairs):
+                yield node, f"joins int8 codes in front of {label(layer.node)}"
 
 
 def wide_weights(subject: Subject) -> Iterator[Fault]:

@@ -63,7 +63,7 @@ RULES: tuple[Rule, ...] = (
          "tried out on this machine: pairs of 8-bit products overflow 16 bits",
          "quantize for this machine: detq quantize --target onnxruntime or openvino"),
     Rule("signed-concat", "error", on_cpu, cpu_forms.signed_concat,
-         "OpenVINO 2026.4.1 without AMX: wrong sums, relative error 8 to 14 %",
+         "tried in OpenVINO 2026.4.1, wrong without AMX: deploy/README.md, Why zero point 128",
          "store the joined tensors as uint8 with zero point 128"),
     Rule("not-fused", "warning", on_cpu, cpu_forms.unfused,
          "ONNX Runtime 1.31.1 makes QLinearConv of a convolution with Q behind it; it drops a "
