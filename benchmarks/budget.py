@@ -40,7 +40,8 @@ from detq.graph.macs import macs_of
 from detq.graph.qdq import stored_behind
 from detq.pipeline.candidates import Candidates, Measures
 from detq.pipeline.sensitivity import Look
-from detq.recipe import MinMax, Recipe, read_recipe, recipe_as_yaml
+from detq.recipe import MinMax, Recipe
+from detq.recipe_file import read_recipe, recipe_as_yaml
 from detq.run_dir import RunDir
 from detq.tune.budget import Budget
 from detq.tune.costs import costs_by_macs

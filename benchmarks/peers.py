@@ -43,7 +43,8 @@ from detq.dialects import write_float
 from detq.graph.files import save_model
 from detq.model import FloatModel
 from detq.placement import place
-from detq.recipe import Abc, Evaluation, Recipe, recipe_as_yaml
+from detq.recipe import Abc, Evaluation, Recipe
+from detq.recipe_file import recipe_as_yaml
 from detq.runner import Runner
 from detq.target import PLAIN
 from detq_deploy.backends import open_runner

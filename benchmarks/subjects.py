@@ -19,7 +19,8 @@ from detq.graph.safetensors_file import save_safetensors
 from detq.graph.slices import values_by_name
 from detq.model import FloatModel
 from detq.placement import place
-from detq.recipe import Recipe, read_recipe, resolve_paths
+from detq.recipe import Recipe
+from detq.recipe_file import read_recipe, resolve_paths
 from detq.stats import stats_of
 from detq.target import PLAIN
 

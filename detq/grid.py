@@ -20,8 +20,8 @@ from typing import Any
 import msgspec
 
 from detq.errors import RecipeError, remedy_for_name
-from detq.recipe import (
-    Recipe,
+from detq.recipe import Recipe
+from detq.recipe_file import (
     read_mapping,
     read_recipe,
     recipe_as_mapping,

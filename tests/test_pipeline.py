@@ -17,17 +17,8 @@ from detq.pipeline import Outcome, Tools, run
 from detq.pipeline.cautions import cautions
 from detq.pipeline.measure import evaluations
 from detq.quantized import weights_of
-from detq.recipe import (
-    Bench,
-    Calibration,
-    Evaluation,
-    Kl,
-    MinMax,
-    Percentile,
-    Recipe,
-    Weights,
-    recipe_as_json,
-)
+from detq.recipe import Bench, Calibration, Evaluation, Kl, MinMax, Percentile, Recipe, Weights
+from detq.recipe_file import recipe_as_json
 from detq.run_dir import RunDir
 from detq.target import PLAIN, Kernels, Target
 from detq_deploy.targets import TENSORRT

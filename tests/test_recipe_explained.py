@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from detq.errors import RecipeError
-from detq.recipe import Recipe, read_recipe
+from detq.recipe import Recipe
 from detq.recipe_explained import EXAMPLE, WIDTH, explained_recipe
 from detq.recipe_fields import meanings, sections
+from detq.recipe_file import read_recipe
 
 TEXT = explained_recipe()
 TARGETS = "targets: [plain, onnxruntime, openvino]"

@@ -8,7 +8,7 @@ from jsonschema import Draft202012Validator
 
 from detq.cli.config import NAMES
 from detq.errors import RecipeError
-from detq.recipe import read_recipe
+from detq.recipe_file import read_recipe
 from detq.recipe_schema import recipe_schema
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))

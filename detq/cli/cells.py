@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 
 from detq.cli.output import Output
-from detq.recipe import Recipe, recipe_as_json
+from detq.recipe import Recipe
+from detq.recipe_file import recipe_as_json
 from detq.run_dir import file_hash, key_of
 from detq.versions import versions
 

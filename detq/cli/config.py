@@ -38,8 +38,8 @@ def config(
         explain: Show a recipe with every default and what it means.
         out: How the result is told.
     """
-    from detq.recipe import read_recipe, recipe_as_yaml
     from detq.recipe_explained import EXAMPLE, explained_recipe
+    from detq.recipe_file import read_recipe, recipe_as_yaml
     from detq.recipe_schema import recipe_schema
 
     if [recipe is not None, schema, explain].count(True) != 1:

@@ -64,7 +64,8 @@ def quantize(
         heads: What the files do besides the network.
         out: How the result is told.
     """
-    from detq.recipe import Calibration, Recipe, learner_named, resolve_paths
+    from detq.recipe import Calibration, Recipe, learner_named
+    from detq.recipe_file import resolve_paths
 
     recipe = Recipe(
         checkpoint=checkpoint,

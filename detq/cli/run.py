@@ -34,7 +34,7 @@ def run(
         seed: Seed of the draw of calibration images, instead of the recipe's.
         out: How the result is told.
     """
-    from detq.recipe import read_recipe, resolve_paths
+    from detq.recipe_file import read_recipe, resolve_paths
 
     if not recipe.is_file():
         raise InputError(

@@ -64,7 +64,7 @@ def tune(
     """
     from detq.cli.chain import check_recipe, tools_for
     from detq.cli.tuning import engine_of, tuned_recipe
-    from detq.recipe import read_recipe, resolve_paths
+    from detq.recipe_file import read_recipe, resolve_paths
     from detq.run_dir import RunDir
     from detq.tune.budget import Budget
 

@@ -26,7 +26,8 @@ from detq.pipeline.progress import METRICS, REPORT, Made, Run
 from detq.pipeline.split import split_kernels, weight_bits
 from detq.pipeline.subject import subject
 from detq.pipeline.tools import Figures, Tools
-from detq.recipe import Recipe, recipe_as_json
+from detq.recipe import Recipe
+from detq.recipe_file import recipe_as_json
 from detq.run_dir import RunDir, Step
 
 __all__ = ["Outcome", "Tools", "run"]

@@ -16,7 +16,8 @@ from detq.pipeline.progress import FLOAT, Made, Run
 from detq.pipeline.sensitivity import Boxes, Look, ask_layers
 from detq.pipeline.tools import Tools
 from detq.placement import place
-from detq.recipe import RangeMethod, Recipe, recipe_as_json, recipe_as_yaml
+from detq.recipe import RangeMethod, Recipe
+from detq.recipe_file import recipe_as_json, recipe_as_yaml
 from detq.run_dir import RunDir, file_hash, key_of
 from detq.runner import Runner
 from detq.target import PLAIN, Target

@@ -15,7 +15,8 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from detq.recipe import RangeMethod, Recipe, recipe_as_json
+from detq.recipe import RangeMethod, Recipe
+from detq.recipe_file import recipe_as_json
 from detq.tune.budget import Budget, Tried, best_of, exact_enough, fast_enough, front, reached
 from detq.tune.moves import MOVES
 

@@ -2,8 +2,8 @@ import json
 from pathlib import Path
 
 from detq.cli.config import NAMES
-from detq.recipe import read_recipe
 from detq.recipe_explained import EXAMPLE, explained_recipe
+from detq.recipe_file import read_recipe
 from detq.recipe_schema import recipe_schema
 from tests.cli.calls import Detq
 

@@ -4,15 +4,8 @@ from typing import Any
 import pytest
 
 from detq.errors import RecipeError
-from detq.recipe import (
-    Abc,
-    BiasCorrection,
-    LearnMethod,
-    QPRep,
-    learner_named,
-    read_recipe,
-    recipe_as_yaml,
-)
+from detq.recipe import Abc, BiasCorrection, LearnMethod, QPRep, learner_named
+from detq.recipe_file import read_recipe, recipe_as_yaml
 
 LEAST = "checkpoint: a.pt\nsize: 320\ncalibration: {data: images}\n"
 

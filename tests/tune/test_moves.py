@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from detq.recipe import Calibration, MinMax, Mse, Recipe, recipe_as_yaml, resolve_paths
+from detq.recipe import Calibration, MinMax, Mse, Recipe
+from detq.recipe_file import recipe_as_yaml, resolve_paths
 from detq.tune.moves import MOVES
 
 BARE = Recipe(

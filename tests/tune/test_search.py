@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from detq.recipe import Calibration, Mse, RangeMethod, Recipe, recipe_as_yaml
+from detq.recipe import Calibration, Mse, RangeMethod, Recipe
+from detq.recipe_file import recipe_as_yaml
 from detq.tune.budget import Budget, Tried
 from detq.tune.search import Found, search
 
