@@ -12,9 +12,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from tests.tiny_dataset import NAMES, SIZE, draw_scene
-from tests.tiny_network import STRIDES, Model, cell_centres, recorded
+from tools.train.network import STRIDES, Layout, Model, cell_centres, recorded
 
-WIDTH, STEPS, BATCH, RATE = 8, 120, 8, 2e-2
+LAYOUT = Layout(width=8, backbone=(1, 2, 1, 1), neck=1)
+STEPS, BATCH, RATE = 120, 8, 2e-2
 NEAR = 0.75  # cells from a box' centre that must find it
 
 
@@ -37,7 +38,7 @@ def trained() -> Model:
     torch.set_num_threads(1)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = _train(Model(WIDTH, NAMES), np.random.default_rng(1))
+        model = _train(Model(LAYOUT, NAMES), np.random.default_rng(1))
     torch.set_num_threads(threads)
     return model.eval().half().float()
 
