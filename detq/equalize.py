@@ -34,6 +34,7 @@ from detq.channel_factors import (
 )
 from detq.graph.build import BLOCK, KIND, STAGE
 from detq.graph.slices import values_by_name
+from detq.graph.stored import store
 from detq.model import FloatModel
 from detq.placement.points import copies
 from detq.plan import EVENED, Placement, QuantPoint
@@ -149,18 +150,7 @@ def _replace_weights(graph: ir.Graph, node: ir.Node, index: int, array: Factors)
         old.const_value = ir.tensor(array.astype(np.float32), name=old.name)
         return
     name = f"{node.name}.weight{EVENED}"
-    node.replace_input_with(index, _constant(graph, name, array))
-
-
-def _constant(graph: ir.Graph, name: str, array: Factors) -> ir.Value:
-    value = ir.Value(
-        name=name,
-        shape=ir.Shape(array.shape),
-        type=ir.TensorType(ir.DataType.FLOAT),
-        const_value=ir.tensor(array.astype(np.float32), name=name),
-    )
-    graph.register_initializer(value)
-    return value
+    node.replace_input_with(index, store(graph, name, array.astype(np.float32)))
 
 
 def _insert(graph: ir.Graph, value: ir.Value, factor: Factors, readers: tuple[str, ...]) -> None:
@@ -168,7 +158,7 @@ def _insert(graph: ir.Graph, value: ir.Value, factor: Factors, readers: tuple[st
     if producer is None:
         raise AssertionError("a graph input has no factor")
     name = f"{value.name}{EVENED}"
-    inverse = _constant(graph, f"{name}.factor", (1 / factor).reshape(1, -1, 1, 1))
+    inverse = store(graph, f"{name}.factor", (1 / factor).reshape(1, -1, 1, 1).astype(np.float32))
     marks = {k: producer.metadata_props[k] for k in (BLOCK, KIND, STAGE)
              if k in producer.metadata_props}  # fmt: skip
     mul = ir.Node(

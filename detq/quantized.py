@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from detq.detection import Detector
 from detq.graph.qdq import pair_behind, stored_behind
 from detq.graph.slices import values_by_name
-from detq.graph.stored import array_of
+from detq.graph.stored import array_of, store
 from detq.model import FloatModel
 from detq.numerics import Grid, scale_from_range
 from detq.numerics import quantize as round_and_clip
@@ -90,17 +90,6 @@ def scales_of(model: ir.Model) -> dict[str, NDArray[np.float32]]:
     return found
 
 
-def _initializer(graph: ir.Graph, name: str, array: NDArray[np.generic]) -> ir.Value:
-    value = ir.Value(
-        name=name,
-        shape=ir.Shape(array.shape),
-        type=ir.TensorType(ir.DataType.from_numpy(array.dtype)),
-        const_value=ir.tensor(array, name=name),
-    )
-    graph.register_initializer(value)
-    return value
-
-
 def _activation_scale(
     graph: ir.Graph, group: str, found: Range, grid: Grid
 ) -> tuple[ir.Value, ir.Value]:
@@ -108,8 +97,8 @@ def _activation_scale(
     largest = found.highest if not grid.signed else max(found.highest, -found.lowest)
     scale = scale_from_range(np.asarray(largest, np.float64), grid)
     return (
-        _initializer(graph, f"{group}.{SCALE}", scale),
-        _initializer(graph, f"{group}.{ZERO_POINT}", np.full((), grid.zero_point, grid.dtype)),
+        store(graph, f"{group}.{SCALE}", scale),
+        store(graph, f"{group}.{ZERO_POINT}", np.full((), grid.zero_point, grid.dtype)),
     )
 
 
@@ -144,7 +133,7 @@ def _saturate(graph: ir.Graph, point: QuantPoint, dq: ir.Node, scale: ir.Value) 
     name = f"{point.value}.saturate"
     ends = (("lowest", point.grid.lowest), ("highest", point.grid.highest))
     low, high = (
-        _initializer(graph, f"{name}.{end}", np.asarray(step * np.float32(integer)))
+        store(graph, f"{name}.{end}", np.asarray(step * np.float32(integer)))
         for end, integer in ends
     )
     return _node("Clip", name, dq.outputs[0], (low, high))
@@ -165,10 +154,10 @@ def _round_weights(graph: ir.Graph, node: ir.Node, layer: Layer, weight_range: W
         stored.name = f"{name}.float"
     else:
         name = f"{node.name}.weight_int8"  # weights that another layer reads as float
-    quantized = _initializer(graph, name, integers)
+    quantized = store(graph, name, integers)
     parts = (
-        _initializer(graph, f"{name}.{SCALE}", scale),
-        _initializer(graph, f"{name}.{ZERO_POINT}", np.zeros(scale.shape, np.int8)),
+        store(graph, f"{name}.{SCALE}", scale),
+        store(graph, f"{name}.{ZERO_POINT}", np.zeros(scale.shape, np.int8)),
     )
     dq = _node("DequantizeLinear", f"{name}.dequantize", quantized, parts, axis=layer.axis)
     graph.insert_before(node, dq)

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from detq.graph.stored import array_of
 from onnx_adapter.flow import START, Flow
-from onnx_adapter.values import constant_of
 
 _CONVOLUTIONS = ("Conv", "ConvTranspose")
 # Operators between a softmax over bins and the convolution that takes the mean of them.
@@ -53,7 +53,7 @@ def _is_convolution(flow: Flow, node: int) -> bool:
 
 
 def _is_mean_of_bins(flow: Flow, node: int) -> bool:
-    weights = constant_of(flow.nodes[node].inputs[1])
+    weights = array_of(flow.nodes[node].inputs[1])
     if weights is None or weights.shape[0] != 1 or weights.shape[2:] != (1, 1):
         return False
     before = flow.before[node]

@@ -6,9 +6,9 @@ import numpy as np
 import onnx_ir as ir
 
 from detq.errors import ModelError
+from detq.graph.stored import Array, store
 from onnx_adapter.follow import follow
 from onnx_adapter.known import Known
-from onnx_adapter.values import Array, store
 
 # What is the same for two sizes of the batch does not depend on the batch.
 BATCHES = (2, 3)

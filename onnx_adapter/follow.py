@@ -12,9 +12,9 @@ import onnx_ir as ir
 
 from detq.errors import ModelError
 from detq.graph.reference import reference_function
+from detq.graph.stored import Array
 from onnx_adapter.fitting import fits, fits_before
 from onnx_adapter.known import Known, known_from_type, type_of_known
-from onnx_adapter.values import Array
 
 LARGEST_VALUE = 2**31  # numbers in a value of one image
 # Numbers read and made while folding, in all: bounds time and memory of a hostile graph.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import onnx
 import onnx_ir as ir
 
-from onnx_adapter.values import Array
+from detq.graph.stored import Array
 
 
 @dataclass(frozen=True, slots=True)

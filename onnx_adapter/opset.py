@@ -14,7 +14,8 @@ import onnx_ir as ir
 
 from detq.errors import UnsupportedOperatorError
 from detq.graph.build import IR_VERSION, OPSET
-from onnx_adapter.values import constant_of, is_whole, store
+from detq.graph.stored import array_of, store
+from onnx_adapter.values import is_whole
 
 
 def one_opset(model: ir.Model) -> None:
@@ -87,7 +88,7 @@ def _axes_are_stored(node: ir.Node) -> bool:
     axes = node.inputs[1] if len(node.inputs) > 1 else None
     if axes is None:
         return not node.attributes.get_int("noop_with_empty_axes", 0)
-    return constant_of(axes) is not None
+    return array_of(axes) is not None
 
 
 def _parts_are_known(node: ir.Node) -> bool:
@@ -96,7 +97,7 @@ def _parts_are_known(node: ir.Node) -> bool:
 
 
 def _axes_to_attribute(node: ir.Node) -> None:
-    axes = constant_of(node.inputs[1]) if len(node.inputs) > 1 else None
+    axes = array_of(node.inputs[1]) if len(node.inputs) > 1 else None
     node.resize_inputs(1)
     if axes is not None and axes.size:
         node.attributes["axes"] = ir.AttrInt64s("axes", axes.reshape(-1).tolist())
@@ -156,7 +157,7 @@ def _along_one_axis(node: ir.Node) -> None:
 def _leave_empty_out(node: ir.Node) -> None:
     """Opset 11 wrote empty tensors for the inputs of a Resize that are not meant."""
     for index, value in enumerate(node.inputs[1:], 1):
-        content = constant_of(value)
+        content = array_of(value)
         if content is not None and not content.size:
             node.replace_input_with(index, None)
 

@@ -14,10 +14,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import onnx_ir as ir
 
 from detq.graph.build import DECODE
+from detq.graph.stored import array_of
 from onnx_adapter.blocks import Unit
 from onnx_adapter.decode import Decode
 from onnx_adapter.flow import START, Flow
-from onnx_adapter.values import constant_of
 
 Place = tuple[int, int]  # network 0, head 1, decoding 2; and a number in it
 _DECODING: Place = (2, 0)
@@ -84,7 +84,7 @@ def changes_resolution(node: ir.Node) -> bool:
     if node.op_type in _RESIZING:
         return True
     if node.op_type == "Slice":
-        steps = constant_of(node.inputs[4]) if len(node.inputs) > 4 else None
+        steps = array_of(node.inputs[4]) if len(node.inputs) > 4 else None
         return steps is not None and bool((abs(steps) > 1).any())
     return max(node.attributes.get_ints("strides", [1]), default=1) > 1
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx_ir as ir
 
+from detq.graph.stored import store
 from detq.numerics import Grid
 from detq.plan import Layer, Placement
 from detq.quantized import SCALE, QuantizedModel
@@ -141,15 +142,5 @@ def _channels(node: ir.Node) -> int:
 def _give_bias(
     graph: ir.Graph, node: ir.Node, array: np.ndarray[tuple[int], np.dtype[np.float32]]
 ) -> None:
-    name = f"{node.name}.bias"
-    while name in graph.initializers:
-        name = f"{name}_own"
-    value = ir.Value(
-        name=name,
-        shape=ir.Shape(array.shape),
-        type=ir.TensorType(ir.DataType.FLOAT),
-        const_value=ir.tensor(array, name=name),
-    )
-    graph.register_initializer(value)
     node.resize_inputs(3)
-    node.replace_input_with(2, value)
+    node.replace_input_with(2, store(graph, f"{node.name}.bias", array))
