@@ -12,7 +12,7 @@ from onnx_ir.passes import common as passes
 
 from detq.graph.files import load_model, save_model
 from detq.graph.qdq import DQ, Q
-from detq.graph.stored import array_of
+from detq.graph.stored import array_of, drop_unused
 
 
 def as_uint8(path: Path, output: Path) -> None:
@@ -38,4 +38,5 @@ def as_uint8(path: Path, output: Path) -> None:
             if node.op_type not in (Q, DQ):
                 raise ValueError(f"{codes.name} is read by {node.op_type}")
             node.replace_input_with(2, shifted)
+    drop_unused(model.graph)
     save_model(model, output)
