@@ -82,12 +82,16 @@ def by_detq(start: Recipe, ground: Ground, work: Path) -> dict[str, Any]:
     recipe = ground.folder / "best.yaml"
     recipe.write_text(found.best.recipe)
     files, _ = made_from(read_recipe(recipe), ground, "best")
+    recipes = len({one.recipe for one in found.tried})  # a full answer holds its quick one
+    full = sum(one.ap is not None for one in found.tried)
+    truth = len(json.loads((ground.folder / "job.json").read_text())["truth_images"])
     return {
         **judged(files, ground),
         "kept": found.kept,
         "evaluations": {
-            "agreement": len(found.tried),
-            "AP": sum(one.ap is not None for one in found.tried),
+            "agreement": recipes,
+            "AP": full,
+            "images": (recipes + 1) * IMAGES + (full + 1) * truth,  # and the float model's
         },
         "float_layers": len(found.best.float_layers),
         "cpu_seconds": round(spent, 1),
