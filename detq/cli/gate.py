@@ -27,7 +27,7 @@ def gate(
 
     Every engine that the run measured has to keep them. Ends with 1 if one does not.
 
-    Example: detq gate runs/person --max-drop 0.5 --min-ap 0.36
+    Example: detq gate runs/person --max-drop 0.5 --min-ap 0.08
 
     Args:
         run: Folder of a finished detq run.
