@@ -405,7 +405,7 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         for section in (self.calibration, self.evaluation):
-            if section is not None and section.shrink >= max(self.size):
+            if section is not None and section.shrink >= min(self.size):
                 raise ValueError("`shrink` leaves nothing of `size`")
         if min(self.activation_bits, self.weights.bits) < 8 and self.targets != ("plain",):
             raise ValueError("fewer than 8 bits are simulated, for `targets: [plain]` alone")

@@ -37,8 +37,8 @@ def test_transformer_blocks_are_simulated_alone() -> None:
 
 def test_a_border_as_large_as_the_image() -> None:
     with pytest.raises(ValueError, match="`shrink` leaves nothing"):
-        recipe(evaluation=Evaluation(data=Path("val.json"), shrink=96))
-    assert recipe(evaluation=Evaluation(data=Path("val.json"), shrink=95)).evaluation is not None
+        recipe(evaluation=Evaluation(data=Path("val.json"), shrink=64))
+    assert recipe(evaluation=Evaluation(data=Path("val.json"), shrink=63)).evaluation is not None
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detq.detection import Detector, Preprocessing
+from detq.errors import InputError
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -61,8 +62,17 @@ def letterbox(
         pad: grey value 0…255.
         frame: what the image is fitted to at first, if not ``size``: the official evaluation
             on rectangles fits to the square and then pads to the batch's shape.
+
+    Raises:
+        InputError: ``shrink`` leaves nothing of a side.
     """
     height, width = frame or size
+    if shrink >= min(height, width):
+        raise InputError(
+            f"{shrink} pixels leave nothing of {height} x {width}",
+            where="shrink",
+            hint="give fewer than the short side has",
+        )
     resized = _resize_to_fit(image, (height - shrink, width - shrink))
     boxed, second = centre(resized, size, enlarge=False, pad=pad)
     (h, w), (h0, w0), ratio = resized.shape[:2], image.shape[:2], second.ratio_hw[0]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from detq.data.images import read_image
 from detq.data.letterbox import Letterbox, centre, letterbox, network_input
 from detq.detection import Preprocessing
+from detq.errors import InputError
 
 RNG = np.random.default_rng(3)
 
@@ -139,3 +140,10 @@ def test_network_input_follows_the_contract() -> None:
 def test_the_pad_is_the_contracts() -> None:
     boxed, _ = letterbox(np.zeros((4, 8, 3), np.uint8), (8, 8), pad=7)
     assert set(boxed[:2].ravel()) == {7}
+
+
+def test_a_border_that_leaves_nothing() -> None:
+    image = np.zeros((8, 8, 3), np.uint8)
+    assert letterbox(image, (64, 96), shrink=63)[0].shape == (64, 96, 3)
+    with pytest.raises(InputError, match="64 pixels leave nothing of 64 x 96"):
+        letterbox(image, (64, 96), shrink=64)

@@ -1,4 +1,5 @@
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,7 @@ from tests.zoo import ZOO
 pytest.importorskip("torch", reason="merging is checked in torch")
 
 UNSIGNED = Target("cpu", unsigned_activations=True)
+PREDICTIONS = replace(PLAIN, predictions=True)
 
 
 @pytest.mark.parametrize("name", list(ZOO))
@@ -24,7 +26,7 @@ def test_every_point_of_every_choice_is_among_them(name: str) -> None:
         *(rng.sample(layers, rng.randint(0, len(layers))) for _ in range(20)),
     ]
     for choice in choices:
-        for target in (PLAIN, UNSIGNED):
+        for target in (PLAIN, UNSIGNED, PREDICTIONS):
             found = place(model, target, dict.fromkeys(choice, "tried"))
             assert {point.value for point in found.points} <= known, choice
 
@@ -35,7 +37,9 @@ def test_a_residual_that_turns_round_needs_more_than_one_choice() -> None:
     assert usual < candidates(model)
 
 
-def test_they_are_no_more_than_all_tensors_that_layers_read_or_copy() -> None:
+def test_they_are_no_more_than_what_layers_read_copy_or_give_to_the_decoding() -> None:
     model = merged("tiny_detector")
-    usual = {point.value for point in place(model, PLAIN).points}
-    assert candidates(model) == usual  # no residual, so nothing can turn
+    usual = {point.value for point in place(model, PREDICTIONS).points}
+    predictions = {layer.node for layer in place(model, PLAIN).layers if not layer.int8}
+    given = {n.outputs[0].name for n in model.graph.graph if n.name in predictions}
+    assert candidates(model) == usual | given  # no residual, so nothing can turn

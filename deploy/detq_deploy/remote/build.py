@@ -118,7 +118,7 @@ def _by_detq(
     cache = order.calibration_cache
     caches = ["--calibration-cache", store.send(cache)] if cache is not None else []
     job = store.job(key_of([onnx, words, caches, found])[:32])
-    there = f"{job}/{engine.name}"
+    there = f"{job}/model.engine"  # whatever it is called here, the job is found again
     command = [found.detq_python, "-m", "detq", "build", onnx, *words, *caches]
     command += ["--timing-cache", store.job("timing"), "--output", there, "--json"]
     kept = f"{job}/figures.json"
@@ -130,8 +130,8 @@ def _by_detq(
     warnings = tuple(said["warnings"])
     if said["engine_json"] is None:
         return Made(None, None, findings, warnings)
-    store.fetch(f"{there}.json", side_car_path(engine))
     store.fetch(there, engine, tell.fetched)
+    store.fetch(f"{there}.json", side_car_path(engine))
     side_car = read_side_car(engine)
     return Made(side_car, audit_of(side_car), findings, warnings)
 
@@ -154,7 +154,7 @@ def _by_trtexec(
         calibration_cache="" if cache is None else store.send(cache),
     )
     job = store.job(key_of([onnx, there_request, found])[:32])
-    there = f"{job}/{engine.name}"
+    there = f"{job}/model.engine"  # whatever it is called here, the job is found again
     words = trtexec_command(there_request, version, onnx=onnx, engine=there)
     command = shlex.join((found.trtexec, *words[1:]))
     done = _once(store, job, f"{command} 2>&1", f"{job}/log", on_line=tell.line)

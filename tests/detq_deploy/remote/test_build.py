@@ -192,6 +192,9 @@ def test_detq_over_there_is_asked_with_the_same_options(
     asked = (a_device.home / "asked").read_text()
     assert asked.startswith("-m detq build ")
     assert " --sparse --timing-cache " in asked
+    elsewhere = build_there(host, order(float_file), tmp_path / "b.engine", ["--sparse"])
+    assert elsewhere.side_car == made.side_car
+    assert (tmp_path / "b.engine").read_bytes() == given.read_bytes()
     (a_device.home / "refuse").touch()
     with pytest.raises(TargetError, match=r"model.onnx: too little memory \(end programs\)"):
         build_there(host, order(float_file), tmp_path / "float.engine", ["--dla", "0"])
