@@ -7,6 +7,7 @@ and Kendall's rank correlation with AP of what can be had without labels, over a
 model, and over the better half by agreement, where differences are small.
 """
 
+import argparse
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -31,6 +32,7 @@ FIGURES: Mapping[str, Callable[[Cell], float]] = {
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     found = {}
     for path in sorted(RESULTS.glob("ablation.*.json")):
         cells = list(json.loads(path.read_text())["cells"].values())

@@ -85,6 +85,23 @@ def resolve_paths(recipe: Recipe, folder: Path, *, where: str = "recipe") -> Rec
     return _recipe_from(_as_builtins(recipe), lambda text: _absolute(text, folder), where)
 
 
+def changed_recipe(recipe: Recipe, where: str, **fields: Any) -> Recipe:
+    """A recipe with other values, checked together.
+
+    Args:
+        recipe: as it was.
+        where: what asks for the change, in an error.
+        fields: name in the recipe → value.
+
+    Raises:
+        RecipeError: the values do not go together.
+    """
+    try:
+        return msgspec.structs.replace(recipe, **fields)
+    except ValueError as error:
+        raise RecipeError(str(error), where=where, hint=_EXAMPLES) from error
+
+
 def recipe_as_yaml(recipe: Recipe) -> str:
     """Text that ``read_recipe`` reads back as the same recipe, every field spelt out."""
     return strict_yaml.dump(_as_builtins(recipe))

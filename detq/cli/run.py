@@ -34,7 +34,7 @@ def run(
         seed: Seed of the draw of calibration images, instead of the recipe's.
         out: How the result is told.
     """
-    from detq.recipe_file import read_recipe, resolve_paths
+    from detq.recipe_file import changed_recipe, read_recipe, resolve_paths
 
     if not recipe.is_file():
         raise InputError(
@@ -44,8 +44,9 @@ def run(
         )
     read = read_recipe(recipe)
     drawn = {key: value for key, value in (("count", count), ("seed", seed)) if value is not None}
-    changed = msgspec.structs.replace(
+    changed = changed_recipe(
         read,
+        str(recipe) if size is None else f"{recipe} with --size",
         size=size or read.size,
         calibration=msgspec.structs.replace(read.calibration, **drawn),
     )

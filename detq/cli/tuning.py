@@ -10,6 +10,7 @@ import msgspec
 from detq.cli.output import Output
 from detq.errors import InputError, RecipeError
 from detq.recipe import Bench, Recipe
+from detq.recipe_file import changed_recipe
 from detq.run_dir import file_hash
 from detq.tune.costs import Costs, costs_by_macs, costs_from_profile, costs_from_totals
 
@@ -30,12 +31,21 @@ def engine_of(recipe: Recipe, engine: str | None) -> tuple[str, str]:
 
     The engine asked for, else the one that the recipe times, else the one its report is about,
     else the simulation.
+
+    Raises:
+        InputError: it runs no ONNX files, which candidates are.
     """
     from detq.pipeline.measure import FILE_FOR
     from detq.pipeline.subject import subject
 
     timed = recipe.bench.backend if recipe.bench is not None else ""
     backend = engine or timed or subject(recipe)[1] or "torch"
+    if backend == "tensorrt":
+        raise InputError(
+            "candidates are ONNX files, and TensorRT runs engines",
+            where="--engine tensorrt" if engine else "$.bench.backend",
+            hint="--engine torch, with --latency-profile of the device where time counts",
+        )
     return FILE_FOR.get(backend, backend), backend
 
 
@@ -54,7 +64,9 @@ def tuned_recipe(recipe: Recipe, label: str, backend: str) -> Recipe:
         evaluation = msgspec.structs.replace(evaluation, backends=(backend,))
     if bench is not None:
         bench = msgspec.structs.replace(bench, backend=backend)
-    return msgspec.structs.replace(recipe, targets=(label,), evaluation=evaluation, bench=bench)
+    return changed_recipe(
+        recipe, f"$.targets: [{label}]", targets=(label,), evaluation=evaluation, bench=bench
+    )
 
 
 def boxes_for(recipe: Recipe, images: int, out: Output) -> "Boxes":

@@ -297,6 +297,16 @@ def test_recipes_that_cannot_be_read(detq: Detq, tmp_path: Path) -> None:
     )
 
 
+def test_options_and_recipe_that_do_not_go_together(
+    detq: Detq, recipe: Recipe, tmp_path: Path
+) -> None:
+    calibration = {**recipe["calibration"], "shrink": 40}
+    path = written({**recipe, "calibration": calibration}, tmp_path)
+    detq("run", path, "--size", 32, "--output", tmp_path / "run").refused(
+        "recipe.yaml with --size: `shrink` leaves nothing of `size`"
+    )
+
+
 def test_late_inputs_are_found_early(detq: Detq, recipe: Recipe, tmp_path: Path) -> None:
     edited = changed(recipe, "evaluation", data=str(tmp_path / "none.json"))
     called = detq("run", written(edited, tmp_path), "--output", tmp_path / "run")

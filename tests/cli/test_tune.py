@@ -108,6 +108,13 @@ def test_what_cannot_be_tuned(detq: Detq, recipe: Recipe, tmp_path: Path) -> Non
     detq("tune", tmp_path / "no.yaml", *out, "--max-drop", 1).refused("no such recipe")
     wrong = written({**recipe, "repquant": {}}, tmp_path)
     detq("tune", wrong, *out, "--max-drop", 1).refused("$.repquant", "not tuned")
+    few = written({**recipe, "activation_bits": 4}, tmp_path)
+    detq("tune", few, *out, "--max-drop", 1, "--engine", "openvino").refused(
+        "$.targets: [openvino]: fewer than 8 bits are simulated"
+    )
+    detq("tune", path, *out, "--max-drop", 1, "--engine", "tensorrt").refused(
+        "--engine tensorrt: candidates are ONNX files", "--latency-profile"
+    )
 
 
 def test_a_profile_of_another_model_is_refused(detq: Detq, recipe: Recipe, tmp_path: Path) -> None:
