@@ -173,9 +173,11 @@ class _Clock:
         self._spent: dict[str, float] = json.loads(file.read_text()) if file.is_file() else {}
 
     def __call__(self, line: str) -> None:
-        """``[1/7] calibrate: look at 64 images`` or ``[1/7] calibrate: kept``."""
-        self._end()
+        """``[1/7] calibrate: look at 64 images`` or ``[1/7] calibrate: kept``; no other line."""
         name, _, what = line.partition("] ")[2].partition(": ")
+        if not line.startswith("[") or not name:
+            return  # a step says how far it is
+        self._end()
         self._begun = ("" if what == "kept" else name, time.process_time())
 
     def stop(self) -> dict[str, float]:
