@@ -83,7 +83,7 @@ def tune(
     check_recipe(start)
     tools = tools_for(start, out)
     with RunDir(output) as folder:
-        work = _Work(start, label, backend, folder, tools, latency_profile, images, out)
+        work = _Work(start, label, backend, folder, tools, latency_profile, images, budget, out)
         noise = work.ask(confirm) if sensitivity else None
         found = work.search(budget, evaluations) if budget is not None else None
         result = {"engine": backend, "label": label, "sensitivity": noise, **_told(found, budget)}
@@ -104,13 +104,14 @@ class _Work:
         tools: "Tools",
         profile: Path | None,
         images: int,
+        budget: "Budget | None",
         out: "Out",
     ) -> None:
         from detq.cli.tuning import costs_for
 
         self._start, self._label, self._backend = start, label, backend
         self._folder, self._tools, self._out, self._images = folder, tools, out, images
-        self._profile, self._costs_of = profile, costs_for(start, profile, backend)
+        self._profile, self._costs_of = profile, costs_for(start, profile, backend, budget)
 
     def ask(self, confirm: int) -> "Sensitivity":
         """Noise of every layer and tie group."""

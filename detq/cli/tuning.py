@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from detq.pipeline.sensitivity import Boxes
     from detq.pipeline.tools import Tools
     from detq.runner import Runner
+    from detq.tune.budget import Budget
 
     Found = list[tuple[ImageRef, Detections]]
 
@@ -146,11 +147,20 @@ def _protocol(recipe: Recipe) -> Any:
     return [msgspec.to_builtins(given, enc_hook=str), content]
 
 
-def costs_for(recipe: Recipe, profile: Path | None, label: str) -> "CostsOf":
+def costs_for(
+    recipe: Recipe, profile: Path | None, label: str, budget: "Budget | None" = None
+) -> "CostsOf":
     """What layers cost in float: from a profile, the total times, or multiplications.
 
+    Args:
+        recipe: the start.
+        profile: file of another device; None to go by times here, or by multiplications.
+        label: name of the engine that is timed here.
+        budget: what the costs have to be enough for.
+
     Raises:
-        InputError: the profile cannot be read.
+        InputError: the profile cannot be read, is for another size, or does not tell what the
+            budget needs.
     """
     if profile is None:
         return lambda model, int8, times: (
@@ -170,6 +180,8 @@ def costs_for(recipe: Recipe, profile: Path | None, label: str) -> "CostsOf":
     totals = [(sum(layer.int8 for layer in one.layers), one.total_ms) for one in read.models]
     float_ms = next((ms for int8, ms in totals if not int8), None)
     int8_ms = max(totals)[1] if totals and max(totals)[0] else None
+    if budget is not None:
+        _require_totals(budget, float_ms, int8_ms, profile)
 
     def costs(
         model: "FloatModel", int8: frozenset[str], measured: "tuple[float, float] | None"
@@ -177,3 +189,21 @@ def costs_for(recipe: Recipe, profile: Path | None, label: str) -> "CostsOf":
         return costs_from_profile(model, times, int8_ms, float_ms, str(profile))
 
     return costs
+
+
+def _require_totals(
+    budget: "Budget", float_ms: float | None, int8_ms: float | None, profile: Path
+) -> None:
+    """Told before anything is made: without them no answer could keep the budget."""
+    missing = []
+    if budget.needs_latency and int8_ms is None:
+        missing.append("INT8")
+    if budget.min_speedup is not None and float_ms is None:
+        missing.append("FLOAT")
+    if missing:
+        limit = "--max-latency-ms" if budget.min_speedup is None else "--min-speedup"
+        raise InputError(
+            f"has no time of a whole {' or '.join(missing)} model, which {limit} needs",
+            where=str(profile),
+            hint="make it of FLOAT and INT8: detq bench FLOAT INT8 --profile FILE",
+        )
