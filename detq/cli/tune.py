@@ -151,7 +151,13 @@ class _Work:
 
         timed = self._profile is None and (budget.needs_latency or self._start.bench is not None)
         measures = measures_for(
-            self._start, self._backend, self._images, self._tools, timed, self._out
+            self._start,
+            self._backend,
+            self._images,
+            self._tools,
+            timed,
+            self._profile,
+            self._out,
         )
         look = Look(images=self._images)
         judge = Candidates(self._start, self._label, self._folder, self._tools, measures, look)

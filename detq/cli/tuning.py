@@ -62,6 +62,7 @@ def boxes_for(recipe: Recipe, images: int, out: Output) -> "Boxes":
     """Agreement on images of the evaluation, else the calibration; labels are not read."""
     from detq.calibration import drawn_images
     from detq.data.images import list_images
+    from detq.pipeline.measure import listed_key
     from detq.pipeline.sensitivity import Boxes
     from detq_eval.agreement import agreement
     from detq_eval.infer import InferenceOptions, infer
@@ -94,11 +95,17 @@ def boxes_for(recipe: Recipe, images: int, out: Output) -> "Boxes":
             )
         return ap
 
-    return Boxes(detect, agree)
+    return Boxes(detect, agree, [options, listed_key(refs)])
 
 
 def measures_for(
-    recipe: Recipe, backend: str, images: int, tools: "Tools", timed: bool, out: Output
+    recipe: Recipe,
+    backend: str,
+    images: int,
+    tools: "Tools",
+    timed: bool,
+    profile: Path | None,
+    out: Output,
 ) -> "Measures":
     """How files are judged on an engine.
 
@@ -108,6 +115,7 @@ def measures_for(
         images: to compare boxes on.
         tools: of the pipeline.
         timed: measure latency too.
+        profile: file that latency is predicted from; None if there is none.
         out: shows progress.
     """
     from detq.pipeline.candidates import Measures
@@ -134,17 +142,26 @@ def measures_for(
         boxes=boxes_for(recipe, images, out),
         ap=ap if evaluation is not None else None,
         latency=latency if timed else None,
-        of=[tools.engine_here(backend), images, bool(timed), _protocol(recipe)],
+        of={
+            "engine": tools.engine_here(backend),
+            "images": images,
+            "bench": bench if timed else None,
+            "profile": None if profile is None else file_hash(profile),
+            "accuracy": _protocol(recipe, tools),
+        },
     )
 
 
-def _protocol(recipe: Recipe) -> Any:
-    """What the figures of a file depend on beside the file."""
+def _protocol(recipe: Recipe, tools: "Tools") -> Any:
+    """What the accuracy of a file depends on beside the file."""
+    from detq.data.images import list_images
+    from detq.pipeline.measure import truth_inputs
+
     given = recipe.evaluation
     if given is None:
         return None
-    content = file_hash(given.data) if given.data.is_file() else ""
-    return [msgspec.to_builtins(given, enc_hook=str), content]
+    refs = list_images(given.data, given.images, split="val")
+    return [given, truth_inputs(tools.truth_files(given), refs)]
 
 
 def costs_for(

@@ -197,6 +197,11 @@ def test_a_profile_predicts_latency_and_time_is_spent_on_accuracy(
     assert slow.code == 1
     assert "the budget cannot be kept; nearest comes" in slow.out
 
+    profile["models"][1]["total_ms"] += 1
+    (tmp_path / "jetson.json").write_text(json.dumps(profile))  # what it told before is no answer
+    called = detq(*words, "--max-latency-ms", count + 1, "--evaluations", 1, "--json").done()
+    assert json.loads(called.out)["best"]["latency_ms"] == pytest.approx(count + 1, abs=1e-6)
+
 
 def test_candidates_are_timed_on_the_engine_at_hand(
     detq: Detq, recipe: Recipe, tmp_path: Path
