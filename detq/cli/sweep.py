@@ -43,7 +43,7 @@ def sweep(
         shards: Parts in which the images of a cell are looked at and scored.
         out: How the result is told.
     """
-    from detq.cli.cells import cell_key, known_cell, run_cell
+    from detq.cli.cells import cell_keys, known_cell, run_cell
     from detq.cli.live import LiveTable
     from detq.cli.parts import workers_at
     from detq.grid import read_grid
@@ -55,7 +55,7 @@ def sweep(
         raise InputError("no such grid", where=str(grid), hint="give a YAML file")
     output = output.resolve()
     cells = read_grid(grid)
-    keys = {name: cell_key(recipe) for name, recipe in cells.items()}
+    keys = cell_keys(cells)
     results = {name: known for name in cells if (known := known_cell(output / name, keys[name]))}
     todo = [name for name in cells if name not in results]
     shared = {"shards": shards, "ray": ray}

@@ -83,7 +83,7 @@ def tune(
     check_recipe(start)
     tools = tools_for(start, out)
     with RunDir(output) as folder:
-        work = _Work(start, label, backend, folder, tools, latency_profile, images, out)
+        work = _Work(start, label, backend, folder, tools, latency_profile, images, budget, out)
         noise = work.ask(confirm) if sensitivity else None
         found = work.search(budget, evaluations) if budget is not None else None
         result = {"engine": backend, "label": label, "sensitivity": noise, **_told(found, budget)}
@@ -104,13 +104,14 @@ class _Work:
         tools: "Tools",
         profile: Path | None,
         images: int,
+        budget: "Budget | None",
         out: "Out",
     ) -> None:
         from detq.cli.tuning import costs_for
 
         self._start, self._label, self._backend = start, label, backend
         self._folder, self._tools, self._out, self._images = folder, tools, out, images
-        self._profile, self._costs_of = profile, costs_for(start, profile, backend)
+        self._profile, self._costs_of = profile, costs_for(start, profile, backend, budget)
 
     def ask(self, confirm: int) -> "Sensitivity":
         """Noise of every layer and tie group."""
@@ -150,7 +151,13 @@ class _Work:
 
         timed = self._profile is None and (budget.needs_latency or self._start.bench is not None)
         measures = measures_for(
-            self._start, self._backend, self._images, self._tools, timed, self._out
+            self._start,
+            self._backend,
+            self._images,
+            self._tools,
+            timed,
+            self._profile,
+            self._out,
         )
         look = Look(images=self._images)
         judge = Candidates(self._start, self._label, self._folder, self._tools, measures, look)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from detq.pipeline.sensitivity import Boxes
     from detq.pipeline.tools import Tools
     from detq.runner import Runner
+    from detq.tune.budget import Budget
 
     Found = list[tuple[ImageRef, Detections]]
 
@@ -73,6 +74,7 @@ def boxes_for(recipe: Recipe, images: int, out: Output) -> "Boxes":
     """Agreement on images of the evaluation, else the calibration; labels are not read."""
     from detq.calibration import drawn_images
     from detq.data.images import list_images
+    from detq.pipeline.measure import listed_key
     from detq.pipeline.sensitivity import Boxes
     from detq_eval.agreement import agreement
     from detq_eval.infer import InferenceOptions, infer
@@ -105,11 +107,17 @@ def boxes_for(recipe: Recipe, images: int, out: Output) -> "Boxes":
             )
         return ap
 
-    return Boxes(detect, agree)
+    return Boxes(detect, agree, [options, listed_key(refs)])
 
 
 def measures_for(
-    recipe: Recipe, backend: str, images: int, tools: "Tools", timed: bool, out: Output
+    recipe: Recipe,
+    backend: str,
+    images: int,
+    tools: "Tools",
+    timed: bool,
+    profile: Path | None,
+    out: Output,
 ) -> "Measures":
     """How files are judged on an engine.
 
@@ -119,6 +127,7 @@ def measures_for(
         images: to compare boxes on.
         tools: of the pipeline.
         timed: measure latency too.
+        profile: file that latency is predicted from; None if there is none.
         out: shows progress.
     """
     from detq.pipeline.candidates import Measures
@@ -145,24 +154,42 @@ def measures_for(
         boxes=boxes_for(recipe, images, out),
         ap=ap if evaluation is not None else None,
         latency=latency if timed else None,
-        of=[tools.engine_here(backend), images, bool(timed), _protocol(recipe)],
+        of={
+            "engine": tools.engine_here(backend),
+            "images": images,
+            "bench": bench if timed else None,
+            "profile": None if profile is None else file_hash(profile),
+            "accuracy": _protocol(recipe, tools),
+        },
     )
 
 
-def _protocol(recipe: Recipe) -> Any:
-    """What the figures of a file depend on beside the file."""
+def _protocol(recipe: Recipe, tools: "Tools") -> Any:
+    """What the accuracy of a file depends on beside the file."""
+    from detq.data.images import list_images
+    from detq.pipeline.measure import truth_inputs
+
     given = recipe.evaluation
     if given is None:
         return None
-    content = file_hash(given.data) if given.data.is_file() else ""
-    return [msgspec.to_builtins(given, enc_hook=str), content]
+    refs = list_images(given.data, given.images, split="val")
+    return [given, truth_inputs(tools.truth_files(given), refs)]
 
 
-def costs_for(recipe: Recipe, profile: Path | None, label: str) -> "CostsOf":
+def costs_for(
+    recipe: Recipe, profile: Path | None, label: str, budget: "Budget | None" = None
+) -> "CostsOf":
     """What layers cost in float: from a profile, the total times, or multiplications.
 
+    Args:
+        recipe: the start.
+        profile: file of another device; None to go by times here, or by multiplications.
+        label: name of the engine that is timed here.
+        budget: what the costs have to be enough for.
+
     Raises:
-        InputError: the profile cannot be read.
+        InputError: the profile cannot be read, is for another size, or does not tell what the
+            budget needs.
     """
     if profile is None:
         return lambda model, int8, times: (
@@ -182,6 +209,8 @@ def costs_for(recipe: Recipe, profile: Path | None, label: str) -> "CostsOf":
     totals = [(sum(layer.int8 for layer in one.layers), one.total_ms) for one in read.models]
     float_ms = next((ms for int8, ms in totals if not int8), None)
     int8_ms = max(totals)[1] if totals and max(totals)[0] else None
+    if budget is not None:
+        _require_totals(budget, float_ms, int8_ms, profile)
 
     def costs(
         model: "FloatModel", int8: frozenset[str], measured: "tuple[float, float] | None"
@@ -189,3 +218,21 @@ def costs_for(recipe: Recipe, profile: Path | None, label: str) -> "CostsOf":
         return costs_from_profile(model, times, int8_ms, float_ms, str(profile))
 
     return costs
+
+
+def _require_totals(
+    budget: "Budget", float_ms: float | None, int8_ms: float | None, profile: Path
+) -> None:
+    """Told before anything is made: without them no answer could keep the budget."""
+    missing = []
+    if budget.needs_latency and int8_ms is None:
+        missing.append("INT8")
+    if budget.min_speedup is not None and float_ms is None:
+        missing.append("FLOAT")
+    if missing:
+        limit = "--max-latency-ms" if budget.min_speedup is None else "--min-speedup"
+        raise InputError(
+            f"has no time of a whole {' or '.join(missing)} model, which {limit} needs",
+            where=str(profile),
+            hint="make it of FLOAT and INT8: detq bench FLOAT INT8 --profile FILE",
+        )

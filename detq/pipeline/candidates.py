@@ -9,14 +9,15 @@ from typing import Any
 
 import msgspec
 
+from detq.calibration import drawn_images
 from detq.model import FloatModel
 from detq.pipeline import quantize_all
-from detq.pipeline.make import Observed, make_float, target_for
+from detq.pipeline.make import Observed, drawn_key, float_choices, make_float, target_for
 from detq.pipeline.progress import FLOAT, Made, Run
 from detq.pipeline.sensitivity import Boxes, Look, ask_layers
 from detq.pipeline.tools import Tools
 from detq.placement import place
-from detq.recipe import RangeMethod, Recipe
+from detq.recipe import Calibration, RangeMethod, Recipe
 from detq.recipe_file import recipe_as_json, recipe_as_yaml
 from detq.run_dir import RunDir, file_hash, key_of
 from detq.runner import Runner
@@ -39,7 +40,8 @@ class Measures:
         boxes: how its boxes are compared.
         ap: a file → COCO's AP on the engine, 0 to 1; None without labels.
         latency: files → milliseconds per image of each, taken in turn; None to time nothing.
-        of: all that the answers depend on beside the recipe, as plain values.
+        of: all that the answers depend on beside the recipe and its calibration images, as plain
+            values and records.
     """
 
     open: Callable[[Path], AbstractContextManager[Runner]]
@@ -84,6 +86,7 @@ class Candidates:
         self._tools = replace(tools, note=lambda line: None)
         self._measures, self._look = measures, replace(look, confirm=0)
         self._checkpoint = file_hash(recipe.checkpoint)
+        self._drawn: dict[Calibration, str] = {}
         self._wanted: Any = None
         self.costs = Costs({}, {})
         self.asking_seconds: dict[str, float] = {}  # processor time, by name of the answer
@@ -218,17 +221,26 @@ class Candidates:
         return msgspec.json.decode(path.read_bytes(), type=Tried)
 
     def _file(self, kind: str, recipe: Recipe | None) -> str:
-        """Name of an answer: another recipe, engine or set of images has another."""
-        given = {"targets": (self._label,), "evaluation": None, "bench": None}
-        asked = recipe and recipe_as_json(msgspec.structs.replace(recipe, **given))
+        """Name of an answer: another recipe, engine or set of images has another.
+
+        Without a recipe it is the float model's, which is the same for every recipe of a search.
+        """
         of = {
-            "recipe": asked,
+            "made": float_choices(self._recipe) if recipe is None else self._made_of(recipe),
             "checkpoint": self._checkpoint,
             "measures": self._measures.of,
             "look": [self._look.images, self._look.confirm],
             "versions": versions(),
         }
         return f"{kind}/{'float' if recipe is None else ''}{key_of(of)[:20]}.json"
+
+    def _made_of(self, recipe: Recipe) -> list[str]:
+        """The choices that a file is made by, and its images, which are read once for all."""
+        given = {"targets": (self._label,), "evaluation": None, "bench": None}
+        options = recipe.calibration
+        if options not in self._drawn:
+            self._drawn[options] = drawn_key(drawn_images(options))
+        return [recipe_as_json(msgspec.structs.replace(recipe, **given)), self._drawn[options]]
 
 
 def asked_label(label: str, target: Target, recipe: Recipe) -> str:

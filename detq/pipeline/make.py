@@ -1,10 +1,12 @@
 """The steps that make models: float, calibrated, quantized."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
 
 from detq.calibration import drawn_images
+from detq.data.images import ImageRef
 from detq.graph.files import save_model
 from detq.histogram import BINS
 from detq.idle_factors import without_idle_factors
@@ -48,7 +50,7 @@ class Observed:
 def make_float(run: Run) -> Made:
     """The checkpoint as a graph, branches apart and merged."""
     recipe = run.recipe
-    choices = choices_of(recipe, "checkpoint", "size", "layout", "names", "transforms", "batch")
+    choices = float_choices(recipe)
 
     def work() -> None:
         from detq.dialects import write_float
@@ -85,7 +87,7 @@ def calibrate(run: Run, floated: Step) -> Step:
         "batch": options.batch,
         "bins": BINS,
         "linear": run.recipe.repquant is not None,
-        "images": key_of([[ref.id, file_hash(ref.path)] for ref in refs]),
+        "images": drawn_key(refs),
     }
     return run.step(
         "calibrate",
@@ -96,6 +98,11 @@ def calibrate(run: Run, floated: Step) -> Step:
         after=[floated],
         under_same=True,
     )
+
+
+def drawn_key(refs: Sequence[ImageRef]) -> str:
+    """Which images were drawn, and the content of each."""
+    return key_of([[ref.id, file_hash(ref.path)] for ref in refs])
 
 
 def values_to_observe(model: FloatModel, recipe: Recipe) -> frozenset[str]:
@@ -172,6 +179,11 @@ def with_recipe(target: Target, recipe: Recipe) -> Target:
     )
     first = target.first_layer and recipe.first_layer == "int8"
     return replace(grids, first_layer=first, predictions=recipe.predictions == "int8")
+
+
+def float_choices(recipe: Recipe) -> str:
+    """The fields that the float file is made by."""
+    return choices_of(recipe, "checkpoint", "size", "layout", "names", "transforms", "batch")
 
 
 def choices_of(recipe: Recipe, *fields: str) -> str:

@@ -1,11 +1,12 @@
 """The steps that measure models: ground truth, accuracy, speed."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 
-from detq.data.images import list_images
+from detq.data.images import ImageRef, list_images
 from detq.pipeline.progress import Made, Run
 from detq.pipeline.tools import Figures
 from detq.recipe import Recipe
@@ -37,13 +38,24 @@ def check_truth(run: Run, floated: Made) -> Step | None:
         run.write_json(TRUTH, run.tools.read_truth(options, names))
 
     images = list_images(options.data, options.images, split="val")
-    inputs = {
-        "files": [file_hash(file) for file in run.tools.truth_files(options)],
-        # Names and sizes, because reading all of a large set would take longer than is saved.
-        "images": key_of([[ref.id, ref.path.name, ref.path.stat().st_size] for ref in images]),
-    }
+    inputs = truth_inputs(run.tools.truth_files(options), images)
     title = f"read the boxes of {len(images)} images"
     return run.step("truth", title, work, inputs=inputs, outputs=[TRUTH], after=[floated.step])
+
+
+def truth_inputs(files: Iterable[Path], images: Sequence[ImageRef]) -> dict[str, object]:
+    """What says which ground truth and which images a figure was taken on.
+
+    Args:
+        files: that hold ground truth.
+        images: of the data set.
+    """
+    return {"files": [file_hash(file) for file in files], "images": listed_key(images)}
+
+
+def listed_key(images: Sequence[ImageRef]) -> str:
+    """Which images there are, by names and sizes: to read a large set takes more than is saved."""
+    return key_of([[ref.id, ref.path.name, ref.path.stat().st_size] for ref in images])
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,10 +34,12 @@ class Boxes:
     Attributes:
         detect: an engine → its boxes on the images that agreement is taken on.
         agree: boxes of the float network and of another → AP of the latter, 0 to 1.
+        of: all that the boxes depend on beside the engine, as plain values and records.
     """
 
     detect: Callable[[Runner], Any]
     agree: Callable[[Any, Any], float]
+    of: object = None
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def ask_layers(
         f"sensitivity.{label}",
         f"ask the layers of {made.file}",
         work,
-        inputs={"look": [look.images, look.confirm], "boxes": bool(boxes)},
+        inputs={"look": [look.images, look.confirm], "boxes": boxes and boxes.of},
         outputs=[file],
         after=[made.step],
     )

@@ -1,5 +1,6 @@
 """What is to be reached, what was tried for it, and which of that is worth having."""
 
+import math
 from collections.abc import Iterable
 
 import msgspec
@@ -75,8 +76,9 @@ class Tried(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def fast_enough(tried: Tried, budget: Budget) -> bool:
-    """Whether the part of a budget that is about time is kept."""
-    slow = budget.max_latency_ms is not None and (tried.latency_ms or 0.0) > budget.max_latency_ms
+    """Whether the part of a budget that is about time is kept; a time not known keeps none."""
+    ms = math.inf if tried.latency_ms is None else tried.latency_ms
+    slow = budget.max_latency_ms is not None and ms > budget.max_latency_ms
     little = budget.min_speedup is not None and (tried.speedup or 0.0) < budget.min_speedup
     return not (slow or little)
 

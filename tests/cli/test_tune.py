@@ -134,6 +134,31 @@ def test_a_profile_of_another_model_is_refused(detq: Detq, recipe: Recipe, tmp_p
     detq(*words[:-1], tmp_path / "none.json").refused("none.json")
 
 
+def test_a_profile_without_the_times_that_a_budget_needs_is_refused(
+    detq: Detq, recipe: Recipe, tmp_path: Path
+) -> None:
+    pytest.importorskip("detq_deploy.layer_profile", reason="no reader of profiles here")
+    profile = {
+        "format": "detq layer profile 1", "engine": "an engine", "backend": "openvino",
+        "device": "a device", "threads": 1, "batch": 1, "size": [64, 96], "layers": {},
+    }  # fmt: skip
+
+    def model(int8: bool) -> dict[str, Any]:
+        layer = {"name": "conv1", "ms": 1.0, "int8": int8, "kernels": []}
+        return {"path": "x.onnx", "total_ms": 2.0, "runs": 1, "layers": [layer], "others": []}
+
+    file = tmp_path / "jetson.json"
+    words = ["tune", written(recipe, tmp_path), "--output", tmp_path / "out", "--sensitivity",
+             "--latency-profile", file]  # fmt: skip
+    remedy = "make it of FLOAT and INT8"
+    file.write_text(json.dumps({**profile, "models": [model(int8=False)]}))
+    for limit in ("--max-latency-ms", "--min-speedup"):
+        detq(*words, limit, 1).refused("jetson.json: has no time of a whole INT8", limit, remedy)
+    file.write_text(json.dumps({**profile, "models": [model(int8=True)]}))
+    detq(*words, "--min-speedup", 1).refused("no time of a whole FLOAT", "--min-speedup", remedy)
+    assert not (tmp_path / "out/float.onnx").exists()  # refused before anything was made
+
+
 def profile_of(folder: Path) -> dict[str, Any]:
     """Every layer 2 ms in float and 1 ms in INT8, whatever engine."""
     from detq.graph.files import detector_from_metadata, load_model
@@ -178,6 +203,11 @@ def test_a_profile_predicts_latency_and_time_is_spent_on_accuracy(
     slow = detq(*words, "--max-latency-ms", count - 1, "--evaluations", 15)
     assert slow.code == 1
     assert "the budget cannot be kept; nearest comes" in slow.out
+
+    profile["models"][1]["total_ms"] += 1
+    (tmp_path / "jetson.json").write_text(json.dumps(profile))  # what it told before is no answer
+    called = detq(*words, "--max-latency-ms", count + 1, "--evaluations", 1, "--json").done()
+    assert json.loads(called.out)["best"]["latency_ms"] == pytest.approx(count + 1, abs=1e-6)
 
 
 def test_candidates_are_timed_on_the_engine_at_hand(

@@ -27,8 +27,10 @@ def tried(drop: float | None, macs: float = 0.0, ms: float | None = None) -> Tri
         (tried(None), Budget(max_drop=9), False),
         (tried(5, ms=8.0), Budget(max_latency_ms=8), True),
         (tried(5, ms=8.1), Budget(max_latency_ms=8), False),
+        (tried(5), Budget(max_latency_ms=8), False),  # a time not known is no short one
         (tried(5, ms=5.0), Budget(min_speedup=2), True),
         (tried(5, ms=5.1), Budget(min_speedup=2), False),
+        (tried(5), Budget(min_speedup=2), False),
         (tried(0.1, ms=9.0), Budget(max_drop=0.2, max_latency_ms=8), False),
     ],
 )
