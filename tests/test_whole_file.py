@@ -1,0 +1,49 @@
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from detq.errors import InputError
+from detq.whole_file import written_whole
+
+
+def write(path: Path, text: str) -> None:
+    with written_whole(path) as temporary:
+        temporary.write_text(text)
+
+
+def test_a_link_stays_one_and_its_file_is_written(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    target, link = tmp_path / "disk" / "real.txt", tmp_path / "link.txt"
+    for text in ("new", "newer"):
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)  # at first to nothing
+        write(link, text)
+        assert link.is_symlink()
+        assert target.read_text() == text
+    assert [path.name for path in target.parent.iterdir()] == ["real.txt"]
+
+
+def test_what_is_no_file_is_left_alone(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    (tmp_path / "link").symlink_to(pipe)
+    for path in (pipe, tmp_path / "link"):
+        before = os.stat(path)
+        with pytest.raises(InputError, match=f"{path}: is no plain file .give the name of a file"):
+            write(path, "x")
+        assert stat.S_IFMT(os.stat(path).st_mode) == stat.S_IFMT(before.st_mode)
+    with pytest.raises(InputError, match="cannot be written: Is a directory"):
+        write(tmp_path, "x")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "pipe"]
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o027, 0o002])
+def test_permissions_are_those_of_any_new_file(tmp_path: Path, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        write(tmp_path / "a", "x")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o666 & ~mask
