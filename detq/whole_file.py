@@ -10,6 +10,7 @@ from pathlib import Path
 from detq.errors import InputError
 
 PARTIAL = ".part-"  # begins the name of a file that is being written
+_OTHER_NAME = "give what is written another name"
 
 
 @contextmanager
@@ -33,6 +34,21 @@ def written_whole(path: Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def require_apart(written: Path, *read: Path | None) -> None:
+    """Nobody's files are written over by a slip of the hand.
+
+    Args:
+        written: a file to write.
+        read: what it is made from.
+
+    Raises:
+        InputError: they are the same.
+    """
+    final = os.path.realpath(written)
+    if any(path is not None and os.path.realpath(path) == final for path in read):
+        raise InputError("would overwrite what is read", where=str(written), hint=_OTHER_NAME)
 
 
 def _behind_links(path: Path) -> Path:

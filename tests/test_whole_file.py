@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from detq.errors import InputError
-from detq.whole_file import written_whole
+from detq.whole_file import require_apart, written_whole
 
 
 def write(path: Path, text: str) -> None:
@@ -47,3 +47,13 @@ def test_permissions_are_those_of_any_new_file(tmp_path: Path, mask: int) -> Non
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o666 & ~mask
+
+
+def test_what_is_read_is_told_from_what_is_written(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    (tmp_path / "link").symlink_to(file)
+    for same in (file, tmp_path / "x" / ".." / "a", tmp_path / "link"):
+        for one, other in ((file, same), (same, file)):
+            with pytest.raises(InputError, match=f"^{one}: would overwrite what is read"):
+                require_apart(one, None, tmp_path / "b", other)
+    require_apart(file, None, tmp_path / "b", tmp_path)

@@ -79,8 +79,10 @@ def export(
     from detq.dialects.heads import heads_from, with_heads
     from detq.graph.files import save_model
     from detq.graph.safetensors_file import save_safetensors
+    from detq.whole_file import require_apart
     from detq_deploy.targets import target_named
 
+    require_apart(output, checkpoint, None if names is None else Path(names))
     if half and format_ != "safetensors":
         raise InputError("only for safetensors", where="--half", hint="add --format safetensors")
     head = heads.for_recipe()

@@ -54,10 +54,13 @@ def predict(
         contract: ONNX file of detq that a TensorRT engine without a side-car was built from.
         out: How the result is told.
     """
+    from detq.whole_file import require_apart
     from detq_deploy.backends import backend_of, open_runner
     from detq_eval.infer import InferenceOptions
     from detq_eval.video import VIDEO_SUFFIXES
 
+    found = output / "detections.json"
+    require_apart(found, model, images, contract)
     options = InferenceOptions(
         confidence=confidence,
         iou=iou,
@@ -72,7 +75,7 @@ def predict(
     with open_runner(engine, model, threads=threads, busy_cores=True, contract=contract) as runner:
         warn_of_runner(runner, out)
         drawn = work(runner)
-    write_json(output / "detections.json", drawn.rows)
+    write_json(found, drawn.rows)
     figures = {
         "output": str(output),
         drawn.of: drawn.count,
@@ -81,8 +84,8 @@ def predict(
     }
 
     def show() -> None:
-        found = number_of(len(drawn.rows), "box")
-        print(f"{output}: {number_of(drawn.count, drawn.noun)}, {found} in detections.json")
+        boxes = number_of(len(drawn.rows), "box")
+        print(f"{output}: {number_of(drawn.count, drawn.noun)}, {boxes} in {found.name}")
         for line in drawn.skipped:
             print(f"left out: {line}")
 
