@@ -186,8 +186,10 @@ def _on_video(path: Path, output: Path, options: "InferenceOptions", out: Output
 
 def _pictures(refs: "Sequence[ImageRef]", output: Path) -> dict[Path, Path]:
     """Image → annotated picture, below ``output`` as the images lie below their folder."""
-    above = Path(os.path.commonpath([ref.path.absolute().parent for ref in refs]))
-    return {ref.path: output / ref.path.absolute().relative_to(above) for ref in refs}
+    # Path.absolute keeps "..", which would lead out of the output.
+    places = {ref.path: Path(os.path.abspath(ref.path)) for ref in refs}
+    above = os.path.commonpath([place.parent for place in places.values()])
+    return {path: output / place.relative_to(above) for path, place in places.items()}
 
 
 def _require_apart(images: Path, output: Path, pictures: Mapping[Path, Path]) -> None:
