@@ -1,6 +1,7 @@
 """Which images there are, and their pixels."""
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +51,8 @@ def list_images(
         split: which part of a ``data.yaml``.
 
     Raises:
-        DatasetError: there is no such thing, no image in it, or an image is missing.
+        DatasetError: there is no such thing, no image in it, an image is missing, or has a name
+            that no file of ours could hold.
     """
     read = _SOURCES.get(source.suffix.lower())
     if source.is_dir():
@@ -74,7 +76,18 @@ def list_images(
             "no images", where=str(source), hint=f"known are {', '.join(sorted(IMAGE_SUFFIXES))}"
         )
     require_present(refs, source)
+    for ref in refs:
+        _require_utf8(ref.path)
     return refs
+
+
+def _require_utf8(path: Path) -> None:
+    """Other bytes of a name are lone surrogates to Python, which JSON and hashes refuse."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        name = os.fsencode(path).decode(errors="backslashreplace")
+        raise DatasetError("has a name that is not UTF-8", where=name, hint="rename it") from None
 
 
 def require_present(refs: Sequence[ImageRef], source: Path) -> None:

@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import cv2
@@ -68,6 +69,16 @@ def test_what_cannot_be_listed_is_named(tmp_path: Path) -> None:
     }.items():
         with pytest.raises(DatasetError, match=text):
             list_images(tmp_path / name)
+
+
+def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
+    for name in ("a.png", "café.png"):
+        write(tmp_path / name)
+    assert len(list_images(tmp_path)) == 2
+    (tmp_path / "a.png").rename(os.fsdecode(os.fsencode(tmp_path / "caf") + b"\xe9.png"))
+    with pytest.raises(DatasetError) as caught:
+        list_images(tmp_path)
+    assert str(caught.value).endswith("caf\\xe9.png: has a name that is not UTF-8 (rename it)")
 
 
 def test_missing_images_are_counted_and_named(tmp_path: Path) -> None:
