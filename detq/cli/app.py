@@ -97,7 +97,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _drop_output()
         return 0
+    except OSError as error:
+        return _complain_of_system(error)
     return code if isinstance(code, int) else 0
+
+
+def _complain_of_system(error: OSError) -> int:
+    """What no part of the program expected; a stream that is open has no name."""
+    where, remedy = error.filename, "correct the path, or see to the disk"
+    if where is None:
+        where, remedy = "standard output or an open file", "see to its disk or device"
+    code = _complain(f"{where}: {error.strerror or error}", remedy)
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _drop_output()
+    return code
 
 
 def _printable(error: UnicodeEncodeError) -> str:
@@ -112,7 +127,7 @@ def _complain(text: str, remedy: str = "") -> int:
 
 
 def _drop_output() -> None:
-    """The reader of our output left: what is still buffered must not fail at exit."""
+    """Nobody takes our output any more: what is still buffered must not fail at exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)

@@ -55,9 +55,9 @@ def list_images(
             that no file of ours could hold.
     """
     read = _SOURCES.get(source.suffix.lower())
-    if source.is_dir():
+    if os.path.isdir(source):
         refs = _refs(files_in(source), source)
-    elif not source.is_file():
+    elif not os.path.isfile(source):
         raise DatasetError(
             "no such file or folder", where=str(source), hint="correct the path, or mount the disk"
         )
@@ -96,7 +96,8 @@ def require_present(refs: Sequence[ImageRef], source: Path) -> None:
     Raises:
         DatasetError: names the first three that are not, and how many there are.
     """
-    missing = [ref.path for ref in refs if not ref.path.is_file()]
+    # Path.is_file raises where a name is too long for one, as a line of prose is.
+    missing = [ref.path for ref in refs if not os.path.isfile(ref.path)]
     if missing:
         names = ", ".join(map(str, missing[:3])) + (", ..." if len(missing) > 3 else "")
         raise DatasetError(

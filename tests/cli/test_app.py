@@ -113,6 +113,20 @@ def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
         assert process.wait() == 0
 
 
+def test_what_the_system_says_is_one_line(detq: Detq, tmp_path: Path) -> None:
+    name = "a" * 300 + ".pt"
+    detq("inspect", name).refused(f"{name}: File name too long (correct the path")
+    save_model(tiny_detector().graph, tmp_path / "m.onnx")
+    words = [sys.executable, "-m", "detq", "inspect", str(tmp_path / "m.onnx"), "--json"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "detq: standard output or an open file: No space left on device "
+        "(see to its disk or device)\n"
+    )
+
+
 def test_a_name_that_is_not_utf8(detq: Detq, from_folder: Path) -> None:
     name = os.fsdecode(b"caf\xe9.onnx")
     save_model(tiny_detector().graph, Path("m.onnx"))

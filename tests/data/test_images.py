@@ -81,6 +81,14 @@ def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
     assert str(caught.value).endswith("caf\\xe9.png: has a name that is not UTF-8 (rename it)")
 
 
+def test_names_that_are_too_long(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("prose " * 60)
+    with pytest.raises(DatasetError, match=r"1 of 1 images are missing: .*prose"):
+        list_images(tmp_path / "notes.txt")
+    with pytest.raises(DatasetError, match="no such file or folder"):
+        list_images(tmp_path / ("a" * 300))
+
+
 def test_missing_images_are_counted_and_named(tmp_path: Path) -> None:
     write(tmp_path / "0.png")
     rows = [{"id": n, "file_name": f"{n}.png"} for n in range(6)]
