@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from detq.cli.arguments import Backend, Confidence, Count, Flag, Overlap
 from detq.cli.output import Output, number_of
 from detq.cli.scoring import warn_of_runner, warn_of_wrong_sums, write_json
+from detq.data.image_files import IMAGE_SUFFIXES
 from detq.errors import InputError
 
 if TYPE_CHECKING:
@@ -189,7 +190,13 @@ def _pictures(refs: "Sequence[ImageRef]", output: Path) -> dict[Path, Path]:
     # Path.absolute keeps "..", which would lead out of the output.
     places = {ref.path: Path(os.path.abspath(ref.path)) for ref in refs}
     above = os.path.commonpath([place.parent for place in places.values()])
-    return {path: output / place.relative_to(above) for path, place in places.items()}
+    return {path: output / _drawable(place.relative_to(above)) for path, place in places.items()}
+
+
+def _drawable(picture: Path) -> Path:
+    """With a suffix that OpenCV writes: a list may name pictures of any, .jfif or none at all."""
+    known = picture.suffix.lower() in IMAGE_SUFFIXES
+    return picture if known else picture.with_name(f"{picture.name}.jpg")
 
 
 def _require_apart(images: Path, output: Path, pictures: Mapping[Path, Path]) -> None:
