@@ -4,12 +4,13 @@ import errno
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from detq.errors import InputError
 
 PARTIAL = ".part-"  # begins the name of a file that is being written
+_UNWRITABLE, _CHOOSE = "cannot be written", "choose a folder that is writable and has room"
 _OTHER_NAME = "give what is written another name"
 
 
@@ -25,7 +26,7 @@ def written_whole(path: Path) -> Iterator[Path]:
     """
     temporary: Path | None = None
     try:
-        with told(path, "cannot be written", "choose a folder that is writable and has room"):
+        with told(path, _UNWRITABLE, _CHOOSE):
             final = _behind_links(path)
             final.parent.mkdir(parents=True, exist_ok=True)
             temporary = _new_file(final.parent, path.name)
@@ -34,6 +35,24 @@ def written_whole(path: Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def require_writable(path: Path) -> None:
+    """Told before the work rather than after it; nothing is left behind.
+
+    Raises:
+        InputError: as of ``written_whole``.
+    """
+    with told(path, _UNWRITABLE, _CHOOSE):
+        final = _behind_links(path)
+        missing = [folder for folder in final.parents if not folder.exists()]
+        try:
+            final.parent.mkdir(parents=True, exist_ok=True)
+            _new_file(final.parent, path.name).unlink()
+        finally:
+            for folder in missing:
+                with suppress(OSError):
+                    folder.rmdir()
 
 
 def require_apart(written: Path, *read: Path | None) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from detq.errors import InputError
-from detq.whole_file import require_apart, written_whole
+from detq.whole_file import require_apart, require_writable, written_whole
 
 
 def write(path: Path, text: str) -> None:
@@ -47,6 +47,18 @@ def test_permissions_are_those_of_any_new_file(tmp_path: Path, mask: int) -> Non
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o666 & ~mask
+
+
+def test_what_cannot_be_written_is_told_before_the_work(tmp_path: Path) -> None:
+    require_writable(tmp_path / "deep" / "down" / "a")
+    assert list(tmp_path.iterdir()) == []
+    write(tmp_path / "b", "old")
+    require_writable(tmp_path / "b")
+    assert (tmp_path / "b").read_text() == "old"
+    for path in (tmp_path / "b" / "x" / "c", tmp_path, Path("/proc/nope/x.json")):
+        with pytest.raises(InputError, match=f"{path}: cannot be written: "):
+            require_writable(path)
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
 
 
 def test_what_is_read_is_told_from_what_is_written(tmp_path: Path) -> None:

@@ -181,8 +181,10 @@ def _print_trtexec(order: "Order", engine: Path, out: Output) -> int:
 
 def _build(order: "Order", engine: Path, beside: Path | None, out: Output, *, check: bool) -> int:
     from detq_deploy.trt.make import make_engine
-    from detq_deploy.trt.verify import compared_with_reference, compared_with_sister
+    from detq_deploy.trt.verify import check_sister, compared_with_reference, compared_with_sister
 
+    if beside is not None:
+        check_sister(order, beside)
     with out.progress(f"building {engine.name}", _STEPS) as progress:
         made = make_engine(order, engine, lambda phase, part: progress(int(_STEPS * part)))
     findings: list[Finding] = list(made.findings)
