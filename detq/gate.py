@@ -84,8 +84,19 @@ def check(figures: Mapping[str, Any], limits: Limits, where: str) -> tuple[Check
         where: the run's name.
 
     Raises:
-        InputError: a figure that a limit is about was not measured.
+        InputError: a figure that a limit is about was not measured, or they are of another tool.
     """
+    try:
+        return _checks(figures, limits, where)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise InputError(
+            "holds other figures than those of a run of detq",
+            where=where,
+            hint="give the folder of a finished detq run",
+        ) from error
+
+
+def _checks(figures: Mapping[str, Any], limits: Limits, where: str) -> tuple[Check, ...]:
     scored = limits.max_drop, limits.min_ap, limits.min_agreement
     timed = limits.max_latency_ms, limits.min_speedup
     found: list[Check] = []

@@ -18,6 +18,7 @@ from detq.errors import RecipeError, remedy_for_name
 from detq.recipe import Recipe
 
 _EXAMPLES = "see detq config --explain"
+_NO_HOME = "no such home folder:"
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -68,7 +69,9 @@ def recipe_from_mapping(raw: dict[str, Any], where: str) -> Recipe:
     return _recipe_from(raw, Path, where)
 
 
-def resolve_paths(recipe: Recipe, folder: Path, *, where: str = "recipe") -> Recipe:
+def resolve_paths(
+    recipe: Recipe, folder: Path, *, where: str = "recipe", expand: bool = True
+) -> Recipe:
     """The same recipe with absolute paths; every value is checked again.
 
     ``${NAME}`` stands for an environment variable, ``~`` for the home folder; what is still
@@ -78,11 +81,18 @@ def resolve_paths(recipe: Recipe, folder: Path, *, where: str = "recipe") -> Rec
         recipe: as read, or as changed by ``msgspec.structs.replace``, which checks nothing.
         folder: the recipe file's, or the current one.
         where: the recipe's name in an error.
+        expand: variables and ``~``; not where a shell has done so, and a folder may be called so.
 
     Raises:
-        RecipeError: a variable is not set, or a value is out of its range.
+        RecipeError: a variable is not set, there is no such home folder, or a value is out of its
+            range.
     """
-    return _recipe_from(_as_builtins(recipe), lambda text: _absolute(text, folder), where)
+    expanded = _expanded if expand else Path
+
+    def absolute(text: str) -> Path:
+        return Path(os.path.abspath(folder / expanded(text)))
+
+    return _recipe_from(_as_builtins(recipe), absolute, where)
 
 
 def changed_recipe(recipe: Recipe, where: str, **fields: Any) -> Recipe:
@@ -135,21 +145,26 @@ def _recipe_from(raw: Any, path_from: Callable[[str], Path], where: str) -> Reci
         _refuse(what, place.rstrip("`") or "$", where, raw)
 
 
-def _absolute(text: str, folder: Path) -> Path:
+def _expanded(text: str) -> Path:
     def variable(match: re.Match[str]) -> str:
         value = os.environ.get(match[1])
         if not value:
             raise ValueError(f"environment variable {match[1]} is not set")
         return value
 
-    path = Path(re.sub(r"\$\{([^}]*)\}", variable, text)).expanduser()
-    return Path(os.path.abspath(folder / path))
+    path = Path(re.sub(r"\$\{([^}]*)\}", variable, text))
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise ValueError(f"{_NO_HOME} {path.parts[0]}") from None
 
 
 def _refuse(what: str, place: str, where: str, raw: Any) -> NoReturn:
     wrong = re.search(r"unknown field `(.+)`|[Ii]nvalid (?:enum )?value '(.+)'", what)
     unset = re.fullmatch(r"environment variable (\w+) is not set", what)
     hint = f"export {unset[1]}=FOLDER, or write the path" if unset else _EXAMPLES
+    if what.startswith(_NO_HOME):
+        hint = "write the whole path, from / on"
     if wrong:
         hint = remedy_for_name(wrong[1] or wrong[2], _words_at(place, raw))
     raise RecipeError(what, where=f"{where}: {place}", hint=hint)

@@ -24,6 +24,8 @@ FIGURES: dict[str, Any] = {
     },
 }  # fmt: skip
 
+FOREIGN = "run: holds other figures than those of a run of detq (give the folder"
+
 
 def passed(**limits: float) -> list[bool]:
     return [one.passed for one in check(FIGURES, Limits(**limits), "run")]
@@ -69,6 +71,12 @@ def test_a_broken_limit_says_by_how_much() -> None:
             {"min_agreement": 0.1},
             "has no agreement",
         ),
+        ({"accuracy": 0.9}, {"min_ap": 0.1}, FOREIGN),
+        ({"accuracy": {"top1": 0.9}}, {"min_ap": 0.1}, FOREIGN),
+        ({"accuracy": {"plain torch": {"AP": 1}}}, {"max_drop": 1}, FOREIGN),
+        ({"accuracy": {"plain torch": {"AP": None}}}, {"min_ap": 0.1}, FOREIGN),
+        ({"speed": {"fps": 30}}, {"min_speedup": 2}, FOREIGN),
+        ({"speed": [30]}, {"min_speedup": 2}, FOREIGN),
     ],
 )
 def test_what_was_not_measured_is_no_pass(

@@ -288,6 +288,19 @@ def test_the_home_folder(monkeypatch: pytest.MonkeyPatch, written: Any) -> None:
     assert resolve_paths(recipe, Path("/other")).checkpoint == Path("/home/me/a.pt")
 
 
+def test_a_home_folder_of_nobody(written: Any) -> None:
+    recipe = read_recipe(written(LEAST.replace("a.pt", "~nosuch/a.pt")))
+    with pytest.raises(RecipeError) as caught:
+        resolve_paths(recipe, Path("/other"), where="r.yaml")
+    assert str(caught.value).startswith("r.yaml: $.checkpoint: no such home folder: ~nosuch (write")
+
+
+def test_what_a_shell_has_expanded_stays(tmp_path: Path, written: Any) -> None:
+    recipe = read_recipe(written(LEAST.replace("a.pt", "~nosuch/${x}/a.pt")))
+    found = resolve_paths(recipe, tmp_path, expand=False)
+    assert found.checkpoint == tmp_path / "~nosuch" / "${x}" / "a.pt"
+
+
 @pytest.mark.parametrize("value", [None, ""])
 def test_a_variable_that_is_not_set(
     monkeypatch: pytest.MonkeyPatch, written: Any, value: str | None

@@ -1,5 +1,6 @@
 """Commands by name; a command's module is imported when it is called."""
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -76,6 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else list(arguments)
     command = next((word for word in given if word in COMMANDS), "")
     app = build_app(command)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal may know no letters but ours
     try:
         code = app(given, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
@@ -83,13 +87,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(str(error), f"see detq {command} --help".replace("  ", " "))
     except DetqError as error:
         return _complain(str(error))
+    except UnicodeEncodeError as error:
+        if error.reason != "surrogates not allowed":
+            raise
+        return _complain(f"{_printable(error)}: has a name that is not UTF-8", "rename it")
     except KeyboardInterrupt:
         goes_on = command in _GOES_ON
         return _complain("interrupted", "the same command goes on from here" if goes_on else "")
     except BrokenPipeError:
         _drop_output()
         return 0
+    except OSError as error:
+        return _complain_of_system(error)
     return code if isinstance(code, int) else 0
+
+
+def _complain_of_system(error: OSError) -> int:
+    """What no part of the program expected; a stream that is open has no name."""
+    where, remedy = error.filename, "correct the path, or see to the disk"
+    if where is None:
+        where, remedy = "standard output or an open file", "see to its disk or device"
+    code = _complain(f"{where}: {error.strerror or error}", remedy)
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _drop_output()
+    return code
+
+
+def _printable(error: UnicodeEncodeError) -> str:
+    """The text that other bytes than UTF-8 were read into, as JSON cannot have it."""
+    return os.fsencode(error.object).decode(errors="backslashreplace")
 
 
 def _complain(text: str, remedy: str = "") -> int:
@@ -99,7 +127,7 @@ def _complain(text: str, remedy: str = "") -> int:
 
 
 def _drop_output() -> None:
-    """The reader of our output left: what is still buffered must not fail at exit."""
+    """Nobody takes our output any more: what is still buffered must not fail at exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)

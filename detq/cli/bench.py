@@ -45,8 +45,12 @@ def bench(
         on: Device to time them on, user@host or user@host:port, by ssh.
         out: How the result is told.
     """
+    from detq.whole_file import require_apart, require_writable
     from detq_deploy.bench import bench as time_contenders
 
+    if profile is not None:
+        require_apart(profile, *models, end_to_end)
+        require_writable(profile)
     if on is not None:
         given = {
             "backend": backend, "threads": threads, "batch": batch, "size": size,

@@ -91,10 +91,13 @@ def build(
             trtexec. Engine and side-car come back.
         out: How the result is told.
     """
+    from detq.whole_file import require_apart
     from detq_deploy.trt.make import Order
     from detq_deploy.trt.profiles import batch_span, size_span
     from detq_deploy.trt.request import Settings
 
+    engine = output or model.with_suffix(".engine")
+    require_apart(engine, model, beside)
     chosen = _target(model, target)
     rtx = chosen.engine == "tensorrt-rtx"
     # A cache is for implicit precision, which a strongly typed network has not.
@@ -120,7 +123,6 @@ def build(
         timing_cache=timing_cache,
         calibration_cache=calibration_cache,
     )
-    engine = output or model.with_suffix(".engine")
     if print_trtexec:
         return _print_trtexec(order, engine, out)
     if on is not None:
@@ -179,8 +181,10 @@ def _print_trtexec(order: "Order", engine: Path, out: Output) -> int:
 
 def _build(order: "Order", engine: Path, beside: Path | None, out: Output, *, check: bool) -> int:
     from detq_deploy.trt.make import make_engine
-    from detq_deploy.trt.verify import compared_with_reference, compared_with_sister
+    from detq_deploy.trt.verify import check_sister, compared_with_reference, compared_with_sister
 
+    if beside is not None:
+        check_sister(order, beside)
     with out.progress(f"building {engine.name}", _STEPS) as progress:
         made = make_engine(order, engine, lambda phase, part: progress(int(_STEPS * part)))
     findings: list[Finding] = list(made.findings)

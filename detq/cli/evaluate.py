@@ -50,8 +50,12 @@ def evaluate(
         out: How the result is told.
     """
     from detq.recipe import Evaluation
+    from detq.whole_file import require_apart, require_writable
     from detq_deploy.backends import backend_of
 
+    if detections is not None:
+        require_apart(detections, model, data, contract)
+        require_writable(detections)
     options = Evaluation(
         data=data,
         images=images,

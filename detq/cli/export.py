@@ -1,6 +1,6 @@
 """``detq export``."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
@@ -17,6 +17,7 @@ from detq.errors import InputError
 if TYPE_CHECKING:
     from detq.dialects.explain import Answer
     from detq.model import FloatModel
+    from detq.recipe import Head
     from detq.target import Target
 
 _QUANTIZE = "quantize it first: detq quantize ... --target plain"
@@ -79,17 +80,30 @@ def export(
     from detq.dialects.heads import heads_from, with_heads
     from detq.graph.files import save_model
     from detq.graph.safetensors_file import save_safetensors
+    from detq.whole_file import require_apart
     from detq_deploy.targets import target_named
 
+    require_apart(output, checkpoint, None if names is None else Path(names))
+    head = heads.for_recipe()
+    if is_quantized(checkpoint):
+        _refuse_float_options(
+            {"--size": size, "--layout": layout, "--names": names},
+            {
+                "--format": format_ != "onnx",
+                "--merge, --no-merge": merge is not None,
+                "--half": half,
+                "--fp16": fp16,
+            },
+        )
+        return _rewrite(
+            checkpoint, output, target, batch, head, strip=strip, explain=explain, out=out
+        )
     if half and format_ != "safetensors":
         raise InputError("only for safetensors", where="--half", hint="add --format safetensors")
-    head = heads.for_recipe()
     if head is not None and format_ != "onnx":
         raise InputError(
             "only for ONNX", where="--nms, --with-preprocess", hint="leave --format out"
         )
-    if is_quantized(checkpoint):
-        return _rewrite(checkpoint, output, target, batch, strip=strip, explain=explain, out=out)
     if strip:
         raise InputError("is not quantized", where=str(checkpoint), hint=_QUANTIZE)
     consumer = None if target is None else target_named(target)
@@ -135,11 +149,20 @@ def _planned(model: "FloatModel", target: "Target | None") -> "Sequence[Answer]"
     return planned(model.graph.graph, place(model, target or PLAIN))
 
 
+def _refuse_float_options(of_source: Mapping[str, object], of_float: Mapping[str, bool]) -> None:
+    """What is decided in a quantized file would be passed over in silence."""
+    for option, value in {**of_source, **of_float}.items():
+        if value:
+            hint = "give it to detq quantize" if option in of_source else "leave it out"
+            raise InputError("the file is quantized already", where=option, hint=hint)
+
+
 def _rewrite(
     path: Path,
     output: Path,
     target: str | None,
     batch: int | None,
+    head: "Head | None",
     *,
     strip: bool,
     explain: bool,
@@ -152,7 +175,7 @@ def _rewrite(
         raise InputError(
             "is quantized already", where=str(path), hint="add --target to write it for another"
         )
-    figures = rewrite(path, output, target_named(target), batch=batch, strip=strip)
+    figures = rewrite(path, output, target_named(target), batch=batch, head=head, strip=strip)
 
     def show() -> None:
         if explain:

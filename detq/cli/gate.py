@@ -39,9 +39,11 @@ def gate(
         junit: File for the checks in JUnit's XML form.
         out: How the result is told.
     """
-    from detq.gate import Limits, check, junit_xml, read_figures
-    from detq.whole_file import written_whole
+    from detq.gate import METRICS, Limits, check, junit_xml, read_figures
+    from detq.whole_file import require_apart, written_whole
 
+    if junit is not None:
+        require_apart(junit, run / METRICS)
     limits = Limits(
         max_drop=max_drop,
         min_ap=min_ap,

@@ -42,8 +42,10 @@ def import_cache(
     from detq.dialects.import_cache import quantize_by_cache
     from detq.dialects.record import record_of
     from detq.graph.files import save_model
+    from detq.whole_file import require_apart
     from detq_deploy.targets import target_named
 
+    require_apart(output, model, cache)
     consumer = target_named(target)
     scales = cache_from_text(_text_of(cache), str(cache))
     source = merged(read_source(model, size_for(model, size)))

@@ -1,5 +1,7 @@
 """How commands tell their results: tables for people, JSON for programs, progress for both."""
 
+import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -31,7 +33,7 @@ class Output:
             show()
             return
         text = msgspec.json.encode(figures, enc_hook=str)
-        sys.stdout.write(msgspec.json.format(text, indent=2).decode() + "\n")
+        sys.stdout.write(_as_encoded(msgspec.json.format(text, indent=2).decode()) + "\n")
 
     def note(self, text: str) -> None:
         """One line on standard error, between the steps."""
@@ -70,6 +72,15 @@ class Output:
         with Progress(*columns, console=console, disable=hidden, transient=True) as bar:
             task = bar.add_task(text, total=total)
             yield lambda done: bar.update(task, completed=done)
+
+
+def _as_encoded(text: str) -> str:
+    """JSON with escapes instead of letters where standard output cannot take these."""
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return re.sub(r"[^\x00-\x7f]", lambda found: json.dumps(found[0])[1:-1], text)
+    return text
 
 
 def print_table(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from detq.cli.arguments import Backend, Confidence, Count, Flag, Overlap
 from detq.cli.output import Output, number_of
 from detq.cli.scoring import warn_of_runner, warn_of_wrong_sums, write_json
+from detq.data.image_files import IMAGE_SUFFIXES
 from detq.errors import InputError
 
 if TYPE_CHECKING:
@@ -54,10 +55,13 @@ def predict(
         contract: ONNX file of detq that a TensorRT engine without a side-car was built from.
         out: How the result is told.
     """
+    from detq.whole_file import require_apart
     from detq_deploy.backends import backend_of, open_runner
     from detq_eval.infer import InferenceOptions
     from detq_eval.video import VIDEO_SUFFIXES
 
+    found = output / "detections.json"
+    require_apart(found, model, images, contract)
     options = InferenceOptions(
         confidence=confidence,
         iou=iou,
@@ -72,7 +76,7 @@ def predict(
     with open_runner(engine, model, threads=threads, busy_cores=True, contract=contract) as runner:
         warn_of_runner(runner, out)
         drawn = work(runner)
-    write_json(output / "detections.json", drawn.rows)
+    write_json(found, drawn.rows)
     figures = {
         "output": str(output),
         drawn.of: drawn.count,
@@ -81,8 +85,8 @@ def predict(
     }
 
     def show() -> None:
-        found = number_of(len(drawn.rows), "box")
-        print(f"{output}: {number_of(drawn.count, drawn.noun)}, {found} in detections.json")
+        boxes = number_of(len(drawn.rows), "box")
+        print(f"{output}: {number_of(drawn.count, drawn.noun)}, {boxes} in {found.name}")
         for line in drawn.skipped:
             print(f"left out: {line}")
 
@@ -183,8 +187,16 @@ def _on_video(path: Path, output: Path, options: "InferenceOptions", out: Output
 
 def _pictures(refs: "Sequence[ImageRef]", output: Path) -> dict[Path, Path]:
     """Image → annotated picture, below ``output`` as the images lie below their folder."""
-    above = Path(os.path.commonpath([ref.path.absolute().parent for ref in refs]))
-    return {ref.path: output / ref.path.absolute().relative_to(above) for ref in refs}
+    # Path.absolute keeps "..", which would lead out of the output.
+    places = {ref.path: Path(os.path.abspath(ref.path)) for ref in refs}
+    above = os.path.commonpath([place.parent for place in places.values()])
+    return {path: output / _drawable(place.relative_to(above)) for path, place in places.items()}
+
+
+def _drawable(picture: Path) -> Path:
+    """With a suffix that OpenCV writes: a list may name pictures of any, .jfif or none at all."""
+    known = picture.suffix.lower() in IMAGE_SUFFIXES
+    return picture if known else picture.with_name(f"{picture.name}.jpg")
 
 
 def _require_apart(images: Path, output: Path, pictures: Mapping[Path, Path]) -> None:

@@ -80,7 +80,7 @@ def quantize(
         batch=batch,
         head=heads.for_recipe(),
     )
-    resolved = resolve_paths(recipe, Path.cwd(), where="options")
+    resolved = resolve_paths(recipe, Path.cwd(), where="options", expand=False)
     try:
         result = run_recipe(resolved, output, out)
     except RecipeError as error:  # here no recipe was given

@@ -12,6 +12,9 @@ from detq.target import Target
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+    from detq.recipe import Head
+
+CACHE = ".cache"
 _LOST = (
     "DLA: scales per channel of the weights, learned rounding and the choice of float layers are "
     "lost; TensorRT rounds the weights again and chooses by itself"
@@ -31,7 +34,13 @@ def is_quantized(path: Path) -> bool:
 
 
 def rewrite(
-    path: Path, output: Path, target: Target, *, batch: int | None, strip: bool
+    path: Path,
+    output: Path,
+    target: Target,
+    *,
+    batch: int | None,
+    head: "Head | None" = None,
+    strip: bool,
 ) -> dict[str, Any]:
     """Write a Q/DQ file in the form that a target takes.
 
@@ -41,6 +50,7 @@ def rewrite(
         output: file to write; a calibration cache goes beside it, as ``.cache``.
         target: the consumer.
         batch: fixed batch size; as in the file if None.
+        head: what the file does besides the network.
         strip: float weights and a calibration cache instead of Q/DQ.
 
     Returns:
@@ -51,20 +61,27 @@ def rewrite(
         InputError: the file is no such file.
         TargetError: it was quantized for another grid, or the target cannot read it.
     """
+    from detq.dialects.heads import heads_from, with_heads
     from detq.dialects.record import record_of
     from detq.dialects.write import write_dialect
     from detq.graph.files import RECIPE, detector_from_metadata, load_model, save_model
+    from detq.whole_file import require_apart
 
     model = load_model(path)
     detector = detector_from_metadata(model.metadata_props, str(path))
     _require_source(model, path)
     recipe = model.metadata_props.get(RECIPE, "")
     if strip:
+        _require_strippable(output, head)
+        require_apart(output.with_suffix(CACHE), path)
         figures = _strip(model, output, target, batch, path)
         written = load_model(output)
     else:
         written = write_dialect(model, detector, target, batch=batch, recipe=recipe)
-        save_model(written, output)
+        whole = written
+        if head is not None:
+            whole = with_heads(written, heads_from(head), nms=target.nms, where=target.name)
+        save_model(whole, output)
         figures = {"warnings": []}
     return {
         "output": str(output),
@@ -93,6 +110,22 @@ def _require_source(model: "ir.Model", path: Path) -> None:
         )
 
 
+def _require_strippable(output: Path, head: "Head | None") -> None:
+    """The cache is a file of its own, and for the network alone."""
+    if output.suffix == CACHE:
+        raise InputError(
+            "is the name of the cache, which goes beside the model",
+            where=str(output),
+            hint=f"give {output.with_suffix('.onnx')}",
+        )
+    if head is not None:
+        raise InputError(
+            "not with --strip, whose cache is for the network alone",
+            where="--nms, --with-preprocess",
+            hint="leave one of them out",
+        )
+
+
 def _strip(
     model: "ir.Model", output: Path, target: Target, batch: int | None, path: Path
 ) -> dict[str, Any]:
@@ -116,7 +149,7 @@ def _strip(
             "DLA takes a fixed number of images", where="--batch", hint="add --batch 1"
         )
     save_model(write_float(stripped, batch=batch, target=target), output)
-    cache = output.with_suffix(".cache")
+    cache = output.with_suffix(CACHE)
     with written_whole(cache) as temporary:
         temporary.write_text(cache_as_text(CalibrationCache(target.build, found.scales)))
     warnings = [_LOST, f"{len(found.float_tensors)} tensors have no scale and stay float16"]

@@ -1,6 +1,7 @@
 """Which images there are, and their pixels."""
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,12 +51,13 @@ def list_images(
         split: which part of a ``data.yaml``.
 
     Raises:
-        DatasetError: there is no such thing, no image in it, or an image is missing.
+        DatasetError: there is no such thing, no image in it, an image is missing, or has a name
+            that no file of ours could hold.
     """
     read = _SOURCES.get(source.suffix.lower())
-    if source.is_dir():
+    if os.path.isdir(source):
         refs = _refs(files_in(source), source)
-    elif not source.is_file():
+    elif not os.path.isfile(source):
         raise DatasetError(
             "no such file or folder", where=str(source), hint="correct the path, or mount the disk"
         )
@@ -74,7 +76,18 @@ def list_images(
             "no images", where=str(source), hint=f"known are {', '.join(sorted(IMAGE_SUFFIXES))}"
         )
     require_present(refs, source)
+    for ref in refs:
+        _require_utf8(ref.path)
     return refs
+
+
+def _require_utf8(path: Path) -> None:
+    """Other bytes of a name are lone surrogates to Python, which JSON and hashes refuse."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        name = os.fsencode(path).decode(errors="backslashreplace")
+        raise DatasetError("has a name that is not UTF-8", where=name, hint="rename it") from None
 
 
 def require_present(refs: Sequence[ImageRef], source: Path) -> None:
@@ -83,7 +96,8 @@ def require_present(refs: Sequence[ImageRef], source: Path) -> None:
     Raises:
         DatasetError: names the first three that are not, and how many there are.
     """
-    missing = [ref.path for ref in refs if not ref.path.is_file()]
+    # Path.is_file raises where a name is too long for one, as a line of prose is.
+    missing = [ref.path for ref in refs if not os.path.isfile(ref.path)]
     if missing:
         names = ", ".join(map(str, missing[:3])) + (", ..." if len(missing) > 3 else "")
         raise DatasetError(

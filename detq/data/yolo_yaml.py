@@ -83,7 +83,7 @@ def read_data_yaml(file: Path) -> DataYaml:
         raise DatasetError(
             f"cannot be read: {error.strerror}", where=str(file), hint="give a data.yaml"
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError, msgspec.ValidationError) as error:
+    except (yaml.YAMLError, ValueError, msgspec.ValidationError) as error:
         raise DatasetError(
             f"is not a data.yaml: {error}",
             where=str(file),

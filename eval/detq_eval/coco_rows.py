@@ -38,9 +38,9 @@ def detections_as_coco(
     ]
 
 
-def categories_of(detections: Detections, classes: ClassMap) -> NDArray[np.int32]:
-    """Category id of each detection, int32 [n]."""
-    return np.array(classes.category_ids, np.int32)[detections.classes]
+def categories_of(detections: Detections, classes: ClassMap) -> NDArray[np.int64]:
+    """Category id of each detection, int64 [n]."""
+    return np.array(classes.category_ids, np.int64)[detections.classes]
 
 
 def written_boxes(boxes: NDArray[np.float32]) -> Doubles:

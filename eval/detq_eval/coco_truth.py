@@ -1,5 +1,6 @@
 """Ground truth from a COCO annotation file."""
 
+import typing
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from detq.data.images import ImageRef
 from detq.errors import DatasetError
 from detq_eval.truth import Annotated, Category, Truth
 
+LARGEST = 2**63 - 1  # what an array of ids holds
+
 
 class _Annotation(msgspec.Struct, frozen=True, gc=False):
     image_id: int | str
@@ -21,7 +24,7 @@ class _Annotation(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Category(msgspec.Struct, frozen=True):
-    id: int
+    id: typing.Annotated[int, msgspec.Meta(ge=-LARGEST, le=LARGEST)]
     name: str
 
 

@@ -1,3 +1,4 @@
+import json
 import os
 import resource
 import subprocess
@@ -112,6 +113,28 @@ def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
         assert process.wait() == 0
 
 
+def test_what_the_system_says_is_one_line(detq: Detq, tmp_path: Path) -> None:
+    name = "a" * 300 + ".pt"
+    detq("inspect", name).refused(f"{name}: File name too long (correct the path")
+    save_model(tiny_detector().graph, tmp_path / "m.onnx")
+    words = [sys.executable, "-m", "detq", "inspect", str(tmp_path / "m.onnx"), "--json"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "detq: standard output or an open file: No space left on device "
+        "(see to its disk or device)\n"
+    )
+
+
+def test_a_name_that_is_not_utf8(detq: Detq, from_folder: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.onnx")
+    save_model(tiny_detector().graph, Path("m.onnx"))
+    Path("m.onnx").rename(name)
+    detq("inspect", name).done()
+    detq("inspect", name, "--json").refused("caf\\xe9.onnx: has a name that is not UTF-8")
+
+
 def test_a_terminal_that_knows_no_unicode(tmp_path: Path) -> None:
     save_model(tiny_detector().graph, tmp_path / "m.onnx")
     words = [sys.executable, "-m", "detq", "inspect", str(tmp_path / "m.onnx")]
@@ -119,3 +142,9 @@ def test_a_terminal_that_knows_no_unicode(tmp_path: Path) -> None:
     done = subprocess.run(words, capture_output=True, env=env, check=True)
     assert b"operator" in done.stdout
     assert done.stdout.isascii()
+    (tmp_path / "m.onnx").rename(tmp_path / "é𝄞.onnx")
+    words[-1] = str(tmp_path / "é𝄞.onnx")
+    assert subprocess.run(words, capture_output=True, env=env, check=True).stdout.isascii()
+    done = subprocess.run([*words, "--json"], capture_output=True, env=env, check=True)
+    assert done.stdout.isascii()
+    assert json.loads(done.stdout)["file"] == words[-1]

@@ -59,6 +59,18 @@ def test_detections_of_eval(detq: Detq, tiny: Tiny, tmp_path: Path) -> None:
     assert tree(tmp_path) == {}
 
 
+@pytest.mark.parametrize(
+    "words", [["eval", "--data", "v.json", "--detections"], ["bench", "--profile"]]
+)
+def test_what_is_written_last_is_looked_at_first(
+    detq: Detq, from_folder: Path, words: list[str]
+) -> None:
+    (from_folder / "v.json").write_text("file")
+    command, *options = words  # the model is not even there
+    called = detq(command, "m.onnx", *options, "v.json/deep/x.json")
+    called.refused("v.json/deep/x.json: cannot be written: ", "choose a folder")
+
+
 def test_a_folder_that_another_run_holds(detq: Detq, tiny: Tiny, tmp_path: Path) -> None:
     words = ["quantize", tiny.checkpoint, "--data", tiny.data.train, "--output", tmp_path / "out"]
     with RunDir(tmp_path / "out"):

@@ -70,6 +70,8 @@ def test_what_cannot_be_built_is_one_line(detq: Detq, tmp_path: Path) -> None:
     detq("build", rtx, "--batch", "4").refused("takes 1 images at a time", "--batch")
     detq("build", rtx, "--batch", "4:1").refused("'4:1' is no span")
     detq("build", rtx, "--optimization-level", "9").refused("--help")
+    detq("build", rtx, "--beside", "none.onnx").refused("none.onnx: no such file")
+    detq("build", rtx, "--beside", plain).refused("is written for simulation, not trt-rtx")
     assert not list(tmp_path.glob("*.engine*"))
 
 

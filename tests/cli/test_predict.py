@@ -60,6 +60,32 @@ def test_equal_names_stay_apart(detq: Detq, tiny: Tiny, tmp_path: Path) -> None:
     assert set(tree(tmp_path / "seen")) == {"a/x.jpg", "b/x.jpg", "b/x.jpeg", "detections.json"}
 
 
+def test_pictures_of_other_suffixes_are_drawn_as_jpeg(
+    detq: Detq, tiny: Tiny, tmp_path: Path
+) -> None:
+    names = ("a.jfif", "a.jpg", "b")
+    for name in names:
+        shutil.copy(tiny.data.val / "000.jpg", tmp_path / name)
+    (tmp_path / "l.txt").write_text("\n".join(names))
+    seen = tmp_path / "seen"
+    detq("predict", tiny.model("float"), tmp_path / "l.txt", "--output", seen).done()
+    assert set(tree(seen)) == {"a.jfif.jpg", "a.jpg", "b.jpg", "detections.json"}
+
+
+def test_a_list_that_points_upwards_stays_inside_the_output(
+    detq: Detq, tiny: Tiny, tmp_path: Path
+) -> None:
+    for place in ("pics/a.jpg", "lists/b.jpg"):
+        (tmp_path / place).parent.mkdir()
+        shutil.copy(tiny.data.val / "000.jpg", tmp_path / place)
+    (tmp_path / "lists" / "l.txt").write_text("../pics/a.jpg\nb.jpg\n")
+    before = set(tree(tmp_path))
+    words = ["predict", tiny.model("float"), tmp_path / "lists" / "l.txt", "--output"]
+    detq(*words, tmp_path / "deep" / "seen").done()
+    left = {"deep/seen/pics/a.jpg", "deep/seen/lists/b.jpg", "deep/seen/detections.json"}
+    assert set(tree(tmp_path)) - before == left
+
+
 def test_one_picture_and_a_threshold_that_nothing_passes(
     detq: Detq, tiny: Tiny, tmp_path: Path
 ) -> None:

@@ -103,6 +103,15 @@ def test_a_checkpoint_that_is_not_there(detq: Detq, tiny: Tiny, from_folder: Pat
     assert tree(from_folder) == {}
 
 
+@pytest.mark.parametrize("name", ["im${x}gs", "~nosuch"])
+def test_what_a_shell_leaves_in_a_path_is_its_name(
+    detq: Detq, tiny: Tiny, from_folder: Path, name: str
+) -> None:
+    (from_folder / name).mkdir()
+    called = detq("quantize", tiny.checkpoint, "--data", name, "--size", SIZE, "--output", "out")
+    called.refused(f"{name}: no images")
+
+
 def test_an_answer_for_every_layer(detq: Detq, tiny: Tiny, tmp_path: Path) -> None:
     words = ["quantize", tiny.checkpoint, "--data", tiny.data.train, "--size", SIZE, "--count", 2]
     words += ["--target", "trt10.3", "--target", "jetpack5.0", "--output", tmp_path / "out"]

@@ -138,6 +138,53 @@ def test_what_cannot_be_written(
     assert tree(tmp_path) == {}
 
 
+@pytest.mark.parametrize(
+    ("words", "option", "remedy"),
+    [
+        ("--size 64x96", "--size", "give it to detq quantize"),
+        ("--layout rows", "--layout", "give it to detq quantize"),
+        ("--names a,b,c", "--names", "give it to detq quantize"),
+        ("--format safetensors", "--format", "leave it out"),
+        ("--format safetensors --half", "--format", "leave it out"),
+        ("--half", "--half", "leave it out"),
+        ("--fp16", "--fp16", "leave it out"),
+        ("--no-merge", "--merge, --no-merge", "leave it out"),
+    ],
+)
+def test_what_a_quantized_file_cannot_become(
+    detq: Detq, tiny: Tiny, tmp_path: Path, words: str, option: str, remedy: str
+) -> None:
+    given = ["export", tiny.model("model.plain"), "--target", "trt10.3", *words.split()]
+    called = detq(*given, "--output", tmp_path / "m.onnx")
+    called.refused(f"{option}: the file is quantized already ({remedy})")
+    assert tree(tmp_path) == {}
+
+
+def test_suppression_and_pixels_of_a_quantized_file(detq: Detq, tiny: Tiny, tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    words = ["export", tiny.model("model.plain"), "--target", "trt10.3", "--output", path]
+    words += ["--with-preprocess", "--nms"]
+    found = json.loads(detq(*words, "onnx", "--explain", "--json").done().out)
+    assert len(found["record"]["layers"]) == 50
+    onnx.checker.check_model(str(path), full_check=True)
+    graph = load_model(path).graph
+    assert [x.name for x in graph.outputs] == ["num_dets", "det_boxes", "det_scores", "det_classes"]
+    assert graph.inputs[0].shape[1:] == (64, 96, 3)
+    path.unlink()
+    words[words.index("trt10.3")] = "trt8.5"
+    detq(*words, "onnx", "--strip", "--batch", 1).refused("--nms, --with-preprocess: not with")
+    assert tree(tmp_path) == {}
+
+
+def test_the_cache_does_not_take_the_name_of_the_model(
+    detq: Detq, tiny: Tiny, tmp_path: Path
+) -> None:
+    words = ["export", tiny.model("model.plain"), "--target", "trt8.5", "--strip", "--batch", 1]
+    called = detq(*words, "--output", tmp_path / "m.cache")
+    called.refused("m.cache: is the name of the cache", "give ", "m.onnx")
+    assert tree(tmp_path) == {}
+
+
 def test_a_dialect_is_not_rewritten(detq: Detq, tiny: Tiny, tmp_path: Path) -> None:
     for target in ("trt8.5", "trt10.3"):
         path = tmp_path / f"{target}.onnx"

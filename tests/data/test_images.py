@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import cv2
@@ -68,6 +69,24 @@ def test_what_cannot_be_listed_is_named(tmp_path: Path) -> None:
     }.items():
         with pytest.raises(DatasetError, match=text):
             list_images(tmp_path / name)
+
+
+def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
+    for name in ("a.png", "café.png"):
+        write(tmp_path / name)
+    assert len(list_images(tmp_path)) == 2
+    (tmp_path / "a.png").rename(os.fsdecode(os.fsencode(tmp_path / "caf") + b"\xe9.png"))
+    with pytest.raises(DatasetError) as caught:
+        list_images(tmp_path)
+    assert str(caught.value).endswith("caf\\xe9.png: has a name that is not UTF-8 (rename it)")
+
+
+def test_names_that_are_too_long(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("prose " * 60)
+    with pytest.raises(DatasetError, match=r"1 of 1 images are missing: .*prose"):
+        list_images(tmp_path / "notes.txt")
+    with pytest.raises(DatasetError, match="no such file or folder"):
+        list_images(tmp_path / ("a" * 300))
 
 
 def test_missing_images_are_counted_and_named(tmp_path: Path) -> None:

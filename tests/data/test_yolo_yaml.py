@@ -63,6 +63,7 @@ def test_paths_that_start_one_folder_too_high(tmp_path: Path) -> None:
     [
         ("train: [", "is not a data.yaml"),
         ("- 1", r"is not a data.yaml: Expected `object`, got `array`"),
+        ("date: 2024-02-30", "is not a data.yaml: day is out of range"),
         ("train: 3", r"is not a data.yaml: .* at `\$.train`"),
         ("val: x", r"has no images under 'train' \(it has val; add it, or give a folder\)"),
         ("train: x", r"names a folder or list that is not there: \S+/x"),

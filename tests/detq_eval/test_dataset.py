@@ -58,6 +58,8 @@ def test_other_names_match_by_the_order_of_ids(tmp_path: Path) -> None:
         ({"categories": content()["categories"][:1], "annotations": content()["annotations"][:1]},
          "has 1 class, the model 2"),
         ({"categories": content()["categories"] * 2}, "has a category id twice"),
+        ({"categories": [{"id": 2**63, "name": "Cat"}]},
+         r"Expected `int` <= 9223372036854775807 - at `\$.categories\[0\].id`"),
         ({"images": content()["images"] * 2}, "has an image id twice"),
         ({"images": [{"id": 5, "file_name": "c.png"}]}, r"1 of 1 images are missing: \S+/c.png"),
         ({"annotations": [{"image_id": 3, "category_id": 2, "bbox": [0, 0, 1, 1]}]},

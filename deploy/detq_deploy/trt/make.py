@@ -7,6 +7,7 @@ from pathlib import Path
 from detq.errors import InputError
 from detq.graph.files import load_model
 from detq.target import Target
+from detq.whole_file import require_apart
 from detq_deploy.lint import lint
 from detq_deploy.lint.findings import Finding
 from detq_deploy.nvidia.engine_audit import EngineAudit, audit_engine
@@ -109,8 +110,8 @@ def request_for(order: Order, engine: Path) -> tuple[BuildRequest, tuple[str, ..
         _require_plain(order.settings)
     if order.settings.dla_core is not None:
         _require_dla(order)
-    if engine.resolve() in (order.onnx.resolve(), side_car_path(order.onnx).resolve()):
-        raise InputError("would overwrite the ONNX file", where=str(engine), hint="see --output")
+    for written in (engine, side_car_path(engine)):
+        require_apart(written, order.onnx, order.calibration_cache)
     cautions = check_dialect(order.onnx, order.target, order.settings.typing)
     calibration, timings = order.calibration_cache, order.timing_cache
     if calibration is not None and not calibration.is_file():

@@ -15,11 +15,12 @@ from detq_deploy.backends import open_runner
 from detq_deploy.bench_images import batches, input_size, takes_pixels
 from detq_deploy.lint.findings import Finding
 from detq_deploy.trt.check_outputs import OutputGap, gap_findings, output_gaps
-from detq_deploy.trt.make import Made, Order, make_engine
+from detq_deploy.trt.make import Made, Order, make_engine, request_for
 from detq_deploy.trt.progress import Tell
 from detq_deploy.trt.sister import Sized, median_ms, sister_findings
 
 Warn = Callable[[str], None]
+_SISTER = "float16.engine"
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,21 @@ def compared_with_reference(
         return (), ()
 
 
+def sister_of(order: Order, beside: Path) -> Order:
+    """The same engine of a float file."""
+    settings = msgspec.structs.replace(order.settings, int8=False, fp16=True)
+    return replace(order, onnx=beside, settings=settings, calibration_cache=None)
+
+
+def check_sister(order: Order, beside: Path) -> None:
+    """Whether a float file can be built beside, before the long work on the other.
+
+    Raises:
+        InputError: the file is missing, not ONNX, or written for something else.
+    """
+    request_for(sister_of(order, beside), Path(_SISTER))
+
+
 def compared_with_sister(
     order: Order, made: Made, engine: Path, beside: Path, tell: Tell, *, run: bool
 ) -> tuple[Sister, tuple[Finding, ...]]:
@@ -89,10 +105,9 @@ def compared_with_sister(
         DetqError: as ``make_engine``.
     """
     assert made.side_car is not None
-    settings = msgspec.structs.replace(order.settings, int8=False, fp16=True)
-    wanted = replace(order, onnx=beside, settings=settings, calibration_cache=None)
+    wanted = sister_of(order, beside)
     with TemporaryDirectory() as folder:
-        path = Path(folder) / "float16.engine"
+        path = Path(folder) / _SISTER
         sister = make_engine(wanted, path, tell)
         if sister.side_car is None:
             return Sister(0, made.side_car.engine_bytes, None, None), sister.findings
@@ -101,7 +116,7 @@ def compared_with_sister(
             with open_runner("tensorrt", engine) as ours, open_runner("tensorrt", path) as theirs:
                 times = median_ms((ours, theirs), _noise(order.onnx, ours, theirs)[0])
     int8 = Sized(made.side_car.engine_bytes, made.audit, order.settings, times[0])
-    other = Sized(sister.side_car.engine_bytes, sister.audit, settings, times[1])
+    other = Sized(sister.side_car.engine_bytes, sister.audit, wanted.settings, times[1])
     found = sister_findings(int8, other, made.side_car.machine.title)
     return Sister(other.plan_bytes, int8.plan_bytes, other.ms, int8.ms), found
 

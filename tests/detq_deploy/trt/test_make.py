@@ -118,7 +118,7 @@ def test_a_file_for_something_else_is_refused_before_any_build(
             make_engine(order(tiny(tmp_path, note)), tmp_path / "m.engine")
     with pytest.raises(InputError, match="openvino takes ONNX files as they are"):
         make_engine(order(tiny(tmp_path), "openvino"), tmp_path / "m.engine")
-    with pytest.raises(InputError, match="would overwrite the ONNX file"):
+    with pytest.raises(InputError, match="would overwrite what is read"):
         make_engine(order(path := tiny(tmp_path)), path)
 
 
