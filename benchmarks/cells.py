@@ -183,13 +183,13 @@ class _Clock:
     def stop(self) -> dict[str, float]:
         """Seconds of every step."""
         self._end()
-        self._file.write_text(json.dumps(self._spent))
         return self._spent
 
     def _end(self) -> None:
         name, started = self._begun
         if name:
             self._spent[name] = time.process_time() - started
+            self._file.write_text(json.dumps(self._spent))  # a step may outlive its process
         self._begun = ("", 0.0)
 
 
