@@ -33,11 +33,21 @@ def run_recipe(
     Returns:
         The content of ``metrics.json``; ``steps`` are all steps, ``reused`` those of them that
         were done before.
+
+    Raises:
+        InputError: the source is an ONNX file in the run folder itself.
     """
     from detq import pipeline
     from detq.run_dir import RunDir
 
     check_recipe(recipe)
+    source = recipe.checkpoint
+    if source.suffix == ".onnx" and source.resolve().parent == output.resolve():
+        raise InputError(  # a run writes float.onnx, source.onnx, model.*.onnx …
+            "lies in the run folder, where it might be overwritten",
+            where=str(source),
+            hint="give another --output",
+        )
     tools = tools_for(recipe, out)
     if parts is not None:
         tools = parts.tools(tools, output, out)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.calls import Detq, tree
+from tests.cli.calls import Detq, Tiny, tree
 
 WORDS = {
     "export": ["c.pt", "--output", "c.pt"],
@@ -36,3 +36,12 @@ def test_what_is_read_is_not_written_over(detq: Detq, from_folder: Path, call: s
     before = tree(from_folder)
     detq(*CALLS[call]).refused("would overwrite what is read", "another name")
     assert tree(from_folder) == before
+
+
+def test_a_source_in_its_own_run_folder(detq: Detq, tiny: Tiny, tmp_path: Path) -> None:
+    shutil.copy(tiny.model("float"), tmp_path / "float.onnx")
+    before = tree(tmp_path)
+    detq(
+        "quantize", tmp_path / "float.onnx", "--data", tiny.data.train, "--output", tmp_path
+    ).refused("float.onnx: lies in the run folder", "another --output")
+    assert tree(tmp_path) == before
