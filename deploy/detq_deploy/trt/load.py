@@ -97,6 +97,13 @@ def _found(product: Product) -> ModuleType:
 
 def _imported(name: str) -> tuple[ModuleType | None, str]:
     """The module, or why there is none; nothing is wrong with what is not installed."""
+    taken = sys.modules.get(name)
+    if taken is not None and taken.__name__ != name:  # by the other product, see load_tensorrt
+        del sys.modules[name]
+        module, why = _imported(name)
+        if module is None:
+            sys.modules[name] = taken
+        return module, why
     try:
         module = importlib.import_module(name)
     except ModuleNotFoundError as error:

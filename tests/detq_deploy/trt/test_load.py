@@ -1,3 +1,4 @@
+import importlib
 import sys
 from pathlib import Path
 
@@ -92,3 +93,17 @@ def test_known_generations_are_taken(tmp_path: Path, version: str) -> None:
 def test_parts_are_the_numbers() -> None:
     assert version_parts("10.3.0.post1") == (10, 3, 0, 1)
     assert version_parts("") == ()
+
+
+def test_one_product_is_not_taken_for_the_other(tmp_path: Path) -> None:
+    install(tmp_path, "tensorrt_rtx_bindings", module("1.7.1.116"))
+    load_tensorrt("tensorrt-rtx")
+    with pytest.raises(TargetUnavailableError, match="TensorRT is not installed"):
+        load_tensorrt()
+    import tensorrt
+
+    assert tensorrt.__version__ == "1.7.1.116"  # whoever uses it goes on
+    install(tmp_path, "tensorrt", module("10.3.0"))
+    importlib.invalidate_caches()
+    assert load_tensorrt().version == "10.3.0"
+    assert load_tensorrt("tensorrt-rtx").version == "1.7.1.116"
