@@ -12,7 +12,7 @@ one thread, of the file that the same recipe gives there.
 import argparse
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,6 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="for environments and models")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--only", nargs="*", help="start, detq, nncf")
-    parser.add_argument("--hours", type=float, help="stop NNCF then, and take what it has")
     arguments = parser.parse_args()
     work = arguments.work.absolute()
     base = base_recipe(arguments.subject, work, 1)
@@ -66,23 +65,18 @@ def main() -> None:
     setting = {**setting_of(base), "max_drop": MAX_DROP}
     table = Cells(arguments.results / f"budget.{arguments.subject}.json", setting)
     ground = prepare(start, work / arguments.subject / "seed-0", table)
-    measures: Mapping[str, Callable[[], dict[str, Any]]] = {
-        "start": lambda: by_start(start, ground),
-        "detq": lambda: by_detq(start, ground),
-        "nncf": lambda: by_nncf(ground, work, arguments.hours),
-    }
-    for name, measure in measures.items():
+    for name, measure in {"start": by_start, "detq": by_detq, "nncf": by_nncf}.items():
         if not table.has(name) and (not arguments.only or name in arguments.only):
-            table.add(name, measure())
+            table.add(name, measure(start, ground, work))
 
 
-def by_start(start: Recipe, ground: Ground) -> dict[str, Any]:
+def by_start(start: Recipe, ground: Ground, work: Path) -> dict[str, Any]:
     """Plain min-max, nothing float but the predictions."""
     files, cost = made_from(start, ground, "start")
     return {**judged(files, ground), **cost}
 
 
-def by_detq(start: Recipe, ground: Ground) -> dict[str, Any]:
+def by_detq(start: Recipe, ground: Ground, work: Path) -> dict[str, Any]:
     """What the search comes to, and what it spent."""
     found, spent = searched(start, ground)
     recipe = ground.folder / "best.yaml"
@@ -145,17 +139,14 @@ def searched(start: Recipe, ground: Ground) -> tuple[Found, float]:
     return found, sum(latest.values()) + asked
 
 
-def by_nncf(ground: Ground, work: Path, hours: float | None) -> dict[str, Any]:
+def by_nncf(start: Recipe, ground: Ground, work: Path) -> dict[str, Any]:
     """NNCF's default quantization, layers put back to float until the drop is small enough."""
     log, kept = ground.folder / "evaluations.txt", ground.folder / "nncf.cost.json"
-    file = ground.folder / f"{'.'.join(ACCURACY_AWARE)}.onnx"
     if not kept.is_file():
         log.unlink(missing_ok=True)
-        file.unlink(missing_ok=True)
-        _, cost = made_by(*ACCURACY_AWARE, ground, work, hours)
-        if not file.is_file():
-            raise SystemExit(f"NNCF had judged no model yet after {hours} hours; give it more")
+        _, cost = made_by(*ACCURACY_AWARE, ground, work)
         kept.write_text(json.dumps(cost))
+    file = ground.folder / f"{'.'.join(ACCURACY_AWARE)}.onnx"
     images = [int(line.split()[0]) for line in log.read_text().splitlines()]
     counts = {"AP": images.count(max(images)), "images": sum(images)}
     files = dict.fromkeys(TARGETS, file)

@@ -74,19 +74,17 @@ def with_nncf(method: str, job: Job, images: np.ndarray) -> None:
     else:
         restorer = nncf.AdvancedAccuracyRestorerParameters(ranking_subset_size=32)
         judge = Judge(job)
-        try:
-            found = nncf.quantize_with_accuracy_control(
-                model,
-                calibration,
-                nncf.Dataset(job["truth_images"], lambda image: image),
-                lambda other, wanted: (judge(other, wanted), None),
-                max_drop=job["max_drop"],
-                subset_size=len(images),
-                ignored_scope=scope,
-                advanced_accuracy_restorer_parameters=restorer,
-            )
-        finally:
-            judge.close()
+        found = nncf.quantize_with_accuracy_control(
+            model,
+            calibration,
+            nncf.Dataset(job["truth_images"], lambda image: image),
+            lambda other, wanted: (judge(other, wanted), None),
+            max_drop=job["max_drop"],
+            subset_size=len(images),
+            ignored_scope=scope,
+            advanced_accuracy_restorer_parameters=restorer,
+        )
+        judge.close()
     onnx.save(found, job["output"])
 
 
@@ -121,8 +119,6 @@ class Judge:
         self._file, self._log = folder / "candidate.onnx", folder / "evaluations.txt"
         self._contract = onnx.load(job["model"], load_external_data=False).metadata_props
         self._last: Any = None
-        self._output, self._whole = Path(job["output"]), len(job["truth_images"])
-        self._best = 0.0
         self._process = subprocess.Popen(
             job["judge"],
             stdin=subprocess.PIPE,
@@ -149,10 +145,6 @@ class Judge:
         ap = float(json.loads(self._process.stdout.readline()))
         with self._log.open("a") as log:
             log.write(f"{len(ids)} {ap}\n")
-        quantized = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
-        if quantized and len(ids) == self._whole and ap > self._best:
-            onnx.save(model, self._output)  # what there is if it is stopped
-            self._best = ap
         return ap
 
     def close(self) -> None:

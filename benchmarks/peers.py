@@ -16,10 +16,8 @@ Ultralytics' exporter is not among them: it takes only Ultralytics' own models.
 import argparse
 import json
 import os
-import signal
 import subprocess
 import sys
-import threading
 import venv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -187,16 +185,14 @@ def head_of(model: FloatModel) -> list[str]:
     return sorted(str(node.name) for node in behind)
 
 
-def made_by(
-    tool: str, method: str, ground: Ground, work: Path, hours: float | None = None
-) -> tuple[dict[str, Path], Any]:
-    """A peer's file; what it has by then if it is stopped after some hours."""
+def made_by(tool: str, method: str, ground: Ground, work: Path) -> tuple[dict[str, Path], Any]:
+    """A peer's file."""
     output = ground.folder / f"{tool}.{method}.onnx"
     job = ground.folder / f"{tool}.{method}.json"
     content = json.loads((ground.folder / "job.json").read_text())
     job.write_text(json.dumps({**content, "output": str(output)}))
     python = environment(tool, work)
-    cost = run([str(python), str(WORKER), tool, method, str(job)], ground.folder, hours)
+    cost = run([str(python), str(WORKER), tool, method, str(job)], ground.folder)
     if not output.is_file():
         return {"openvino": output.with_suffix(".xml")}, cost
     model = onnx.load(output)
@@ -233,24 +229,17 @@ def environment(tool: str, work: Path) -> Path:
     return python
 
 
-def run(command: Sequence[str], folder: Path, hours: float | None = None) -> dict[str, Any]:
-    """Run a process; what it cost, and whether it was stopped after ``hours``."""
+def run(command: Sequence[str], folder: Path) -> dict[str, float]:
+    """Run a process; what it cost."""
     with (folder / "log.txt").open("a") as log:
         # What finds this module's packages may not find the peer's.
         clean = {k: v for k, v in os.environ.items() if command[0] == sys.executable
                  or k != "PYTHONPATH"}  # fmt: skip
         process = subprocess.Popen(command, stdout=log, stderr=log, env=clean)
-        # Interrupted, it waits for its own processes, whose time is then counted.
-        limit = threading.Timer(3600 * (hours or 0), process.send_signal, [signal.SIGINT])
-        if hours is not None:
-            limit.start()
         _, status, used = os.wait4(process.pid, 0)
-        stopped = hours is not None and limit.finished.is_set()
-        limit.cancel()
-    if status and not stopped:
+    if status:
         raise SystemExit(f"failed, see {folder}/log.txt: {' '.join(command)}")
     return {
-        **({"stopped_after_hours": hours} if stopped else {}),
         "cpu_seconds": round(used.ru_utime + used.ru_stime, 1),
         "peak_rss_mib": round(used.ru_maxrss / 1024),
     }
