@@ -98,7 +98,11 @@ def _found(product: Product) -> ModuleType:
 def _imported(name: str) -> tuple[ModuleType | None, str]:
     """The module, or why there is none; nothing is wrong with what is not installed."""
     taken = sys.modules.get(name)
-    if taken is not None and taken.__name__ != name:  # by the other product, see load_tensorrt
+    if (
+        taken is not None
+        and name in MODULES["tensorrt"]
+        and taken.__name__ in MODULES["tensorrt-rtx"]  # load_tensorrt put it there
+    ):
         del sys.modules[name]
         module, why = _imported(name)
         if module is None:
