@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from xml.etree import ElementTree
 
 import msgspec
@@ -55,6 +55,38 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     told: str
 
 
+# Of ``metrics.json`` what limits are about; the file holds more.
+_Engine = Annotated[str, msgspec.Meta(pattern=r"^\S+ \S+$")]  # model and engine
+
+
+class _Agreement(msgspec.Struct):
+    ap: float
+
+
+class _Score(msgspec.Struct):
+    ap: float = msgspec.field(name="AP")
+    agreement: _Agreement | None = None
+
+
+class _Median(msgspec.Struct):
+    median: float
+
+
+class _Timing(msgspec.Struct):
+    backend: str
+    wall_ms: _Median
+    speedup: _Median
+
+
+class _Speed(msgspec.Struct, frozen=True):
+    timings: dict[str, _Timing] = {}
+
+
+class _Figures(msgspec.Struct):
+    accuracy: dict[_Engine, _Score] = {}
+    speed: _Speed = _Speed()
+
+
 def read_figures(folder: Path) -> Mapping[str, Any]:
     """The figures of a finished run.
 
@@ -87,67 +119,67 @@ def check(figures: Mapping[str, Any], limits: Limits, where: str) -> tuple[Check
         InputError: a figure that a limit is about was not measured, or they are of another tool.
     """
     try:
-        return _checks(figures, limits, where)
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
-        raise InputError(
-            "holds other figures than those of a run of detq",
-            where=where,
-            hint="give the folder of a finished detq run",
-        ) from error
-
-
-def _checks(figures: Mapping[str, Any], limits: Limits, where: str) -> tuple[Check, ...]:
+        run = msgspec.convert(figures, _Figures)
+    except msgspec.ValidationError as error:
+        raise _foreign(where) from error
     scored = limits.max_drop, limits.min_ap, limits.min_agreement
     timed = limits.max_latency_ms, limits.min_speedup
     found: list[Check] = []
     if any(limit is not None for limit in scored):
-        found += _accuracy(_measured(figures, "accuracy", "evaluation", where), limits, where)
+        if not run.accuracy:
+            raise _unmeasured("accuracy", "evaluation", where)
+        found += _accuracy(run.accuracy, limits, where)
     if any(limit is not None for limit in timed):
-        timings = _measured(figures, "speed", "bench", where)["timings"]
-        found += _speed(timings, limits)
+        if not run.speed.timings:
+            raise _unmeasured("speed", "bench", where)
+        found += _speed(run.speed.timings, limits)
     if not found:
         raise InputError("holds no INT8 model's figures", where=where, hint="add a target")
     return tuple(found)
 
 
-def _measured(figures: Mapping[str, Any], name: str, section: str, where: str) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = figures.get(name) or {}
-    if not found:
-        raise InputError(
-            f"has no figures of {name}", where=where, hint=f"add `{section}` to the recipe"
-        )
-    return found
+def _unmeasured(name: str, section: str, where: str) -> InputError:
+    hint = f"add `{section}` to the recipe"
+    return InputError(f"has no figures of {name}", where=where, hint=hint)
 
 
-def _accuracy(accuracy: Mapping[str, Any], limits: Limits, where: str) -> Iterator[Check]:
+def _foreign(where: str) -> InputError:
+    return InputError(
+        "holds other figures than those of a run of detq",
+        where=where,
+        hint="give the folder of a finished detq run",
+    )
+
+
+def _accuracy(accuracy: Mapping[str, _Score], limits: Limits, where: str) -> Iterator[Check]:
     for key, found in accuracy.items():
         label, backend = key.split(" ")
         if label == FLOAT:
             continue
-        ap, title = float(found["AP"]), f"{label} in {backend}"
+        title, before = f"{label} in {backend}", accuracy.get(f"{FLOAT} {backend}")
         if limits.max_drop is not None:
-            drop = 100 * (float(accuracy[f"{FLOAT} {backend}"]["AP"]) - ap)
+            if before is None:
+                raise _foreign(where)
+            drop = 100 * (before.ap - found.ap)
             yield _at_most(f"AP lost, {title}", drop, limits.max_drop, "points")
         if limits.min_ap is not None:
-            yield _at_least(f"AP, {title}", ap, limits.min_ap)
+            yield _at_least(f"AP, {title}", found.ap, limits.min_ap)
         if limits.min_agreement is not None:
-            agreement = found.get("agreement")
-            if agreement is None:
+            if found.agreement is None:
                 raise InputError("has no agreement", where=where, hint="run the recipe again")
-            same = float(agreement["ap"])
+            same = found.agreement.ap
             yield _at_least(f"agreement with float, {title}", same, limits.min_agreement)
 
 
-def _speed(timings: Mapping[str, Any], limits: Limits) -> Iterator[Check]:
+def _speed(timings: Mapping[str, _Timing], limits: Limits) -> Iterator[Check]:
     for label, timing in timings.items():
         if label == FLOAT:
             continue
-        title = f"{label} in {timing['backend']}"
+        title = f"{label} in {timing.backend}"
         if limits.max_latency_ms is not None:
-            ms = float(timing["wall_ms"]["median"])
-            yield _at_most(f"latency, {title}", ms, limits.max_latency_ms, "ms")
+            yield _at_most(f"latency, {title}", timing.wall_ms.median, limits.max_latency_ms, "ms")
         if limits.min_speedup is not None:
-            times = float(timing["speedup"]["median"])
+            times = timing.speedup.median
             yield _at_least(f"speed-up, {title}", times, limits.min_speedup)
 
 

@@ -10,14 +10,18 @@ from hypothesis import strategies as st
 
 from detq.errors import RecipeError
 from detq.recipe import (
+    Abc,
+    BiasCorrection,
     Calibration,
     ChannelWise,
     Entropy,
     Evaluation,
     Kl,
+    LearnMethod,
     MinMax,
     Mse,
     Percentile,
+    QPRep,
     Recipe,
     RepQuant,
     Weights,
@@ -107,6 +111,24 @@ def test_every_field_can_be_given(written: Any) -> None:
 def test_a_range_method_has_options_of_its_own(written: Any, text: str, wanted: Any) -> None:
     recipe = read_recipe(written(f"{LEAST}range: {text}\n"))
     assert recipe.range == wanted
+    assert read_recipe(written(recipe_as_yaml(recipe))) == recipe
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("{method: qprep}", (QPRep(),)),
+        ("[{method: bias_correction, images: 8}]", (BiasCorrection(images=8),)),
+        (
+            "[{method: qprep}, {method: abc, rounding: true, steps: 3, tail: quantized}]",
+            (QPRep(), Abc(rounding=True, steps=3, tail="quantized")),
+        ),
+        ("[]", ()),
+    ],
+)
+def test_one_learner_or_several(written: Any, text: str, wanted: tuple[LearnMethod, ...]) -> None:
+    recipe = read_recipe(written(f"{LEAST}learn: {text}\n"))
+    assert recipe.learn == wanted
     assert read_recipe(written(recipe_as_yaml(recipe))) == recipe
 
 
@@ -222,6 +244,21 @@ def test_repquant_is_simulated_alone(written: Any) -> None:
         ("evaluation: {data: ''}", "$.evaluation.data: Expected a path"),
         ("evaluation: {data: 3}", "$.evaluation.data: Expected a path"),
         ("evaluation: {data: a, shrink: 320}", "$: `shrink` leaves nothing of `size`"),
+        ("learn: {method: ab}", "$.learn[0].method: Invalid value 'ab' (did you mean `abc`?)"),
+        (
+            "learn: [{method: qprep}, {method: abc, step: 3}]",
+            "$.learn[1]: Object contains unknown field `step` (did you mean `steps`?)",
+        ),
+        (
+            "learn: {method: qprep, steps: 3}",
+            "$.learn[0]: Object contains unknown field `steps` (one of method, images, ",
+        ),
+        (
+            "learn: {method: abc, metric: mad}",
+            "$.learn[0].metric: Invalid enum value 'mad' (did you mean `mae`?)",
+        ),
+        ("learn: {method: abc, steps: 0}", "$.learn[0].steps: Expected `int` >= 1"),
+        ("learn: abc", "$.learn: Expected `array`, got `str`"),
     ],
 )
 def test_a_slip_is_told_with_its_place(written: Any, line: str, message: str) -> None:

@@ -60,6 +60,22 @@ def tiny_dataset(folder: Path, count: int = 8) -> TinyDataset:
     return data
 
 
+def fewer_boxes(data: TinyDataset) -> None:
+    """Leave two boxes in the COCO file."""
+    found = json.loads(data.coco.read_text())
+    data.coco.write_text(json.dumps({**found, "annotations": found["annotations"][:2]}))
+
+
+def fewer_lines(data: TinyDataset) -> None:
+    """Leave no box to the first picture of the YOLO labels."""
+    (data.folder / "labels/val/000.txt").write_text("")
+
+
+def another_first(folder: Path) -> None:
+    """Put the second picture of a folder in the place of its first."""
+    (folder / "000.jpg").write_bytes((folder / "001.jpg").read_bytes())
+
+
 def draw_scene(rng: np.random.Generator, height: int, width: int) -> tuple[Pixels, list[Box]]:
     """RGB picture with one to three rectangles that do not touch."""
     image = rng.normal(100, 12, (height, width, 3))

@@ -91,7 +91,8 @@ def probe_model(grid: Grid = WEIGHTS) -> ir.Model:
     after = _SIZE - _KERNEL + 1
     b = Builder("saturation probe")
     images = b.input("images", (1, _CHANNELS, _SIZE, _SIZE))
-    x = _quantized(b, images, 1 / ACTIVATIONS_UNSIGNED.highest, "before")
+    step = np.float32(1 / ACTIVATIONS_UNSIGNED.highest)
+    x = rounded(b, images, step, ACTIVATIONS_UNSIGNED)
     w = b.op(
         "DequantizeLinear",
         b.constant("weight", weights),
@@ -99,17 +100,25 @@ def probe_model(grid: Grid = WEIGHTS) -> ir.Model:
         axis=0,
     )
     shape = (1, _CHANNELS, after, after)
-    y = _quantized(b, b.op("Conv", x, w, kernel_shape=[_KERNEL, _KERNEL], shape=shape), 1, "after")
-    y.shape = ir.Shape(shape)
-    return b.finish({"outputs": y})
+    y = b.op("Conv", x, w, kernel_shape=[_KERNEL, _KERNEL], shape=shape)
+    return b.finish({"outputs": rounded(b, y, np.float32(1), ACTIVATIONS_UNSIGNED)})
 
 
-def _quantized(b: Builder, x: ir.Value, scale: float, name: str) -> ir.Value:
-    with b.scope(name):
-        grid = (
-            b.constant("scale", np.array(scale, np.float32)),
-            b.constant("zero_point", np.array(0, ACTIVATIONS_UNSIGNED.dtype)),
-        )
-        codes = b.op("QuantizeLinear", x, *grid)
-        codes.dtype = ir.DataType.from_numpy(ACTIVATIONS_UNSIGNED.dtype)
-        return b.op("DequantizeLinear", codes, *grid)
+def rounded(b: Builder, x: ir.Value, step: np.float32, grid: Grid) -> ir.Value:
+    """Q and DQ around the codes of a value.
+
+    Args:
+        b: writes them.
+        x: the value.
+        step: scale of all of it.
+        grid: how the codes are stored.
+    """
+    parts = (
+        b.constant("step", np.asarray(step)),
+        b.constant("zero", np.full((), grid.zero_point, grid.dtype)),
+    )
+    codes = b.op("QuantizeLinear", x, *parts)
+    codes.dtype = ir.DataType.from_numpy(grid.dtype)
+    y = b.op("DequantizeLinear", codes, *parts)
+    codes.shape = y.shape = x.shape
+    return y

@@ -17,6 +17,7 @@ from detq.graph.build import Builder
 from detq.graph.files import save_model
 from detq.numerics import ACTIVATIONS, Grid, quantize, round_to_grid
 from detq_deploy.backends import open_runner
+from detq_deploy.saturation import rounded
 
 SHAPE = (1, 16, 8, 8)
 STEP, WEIGHT_STEP, OUT_STEP = np.float32(1 / 64), np.float32(1 / 63), np.float32(1 / 4)
@@ -57,7 +58,7 @@ def trial_model(grid: Grid) -> ir.Model:
         images,
         b.elementwise("Mul", images, b.constant("minus", np.full((), -0.75, np.float32))),
     ]
-    joined = b.concat([pair(b, part, STEP, grid) for part in parts])
+    joined = b.concat([rounded(b, part, STEP, grid) for part in parts])
     kernel = b.op(
         "DequantizeLinear",
         b.constant("weight", weights()),
@@ -65,26 +66,13 @@ def trial_model(grid: Grid) -> ir.Model:
         axis=0,
     )
     y = b.op("Conv", joined, kernel, kernel_shape=[1, 1], shape=SHAPE)
-    return b.finish({"outputs": pair(b, y, OUT_STEP, grid)})
+    return b.finish({"outputs": rounded(b, y, OUT_STEP, grid)})
 
 
 def weights() -> NDArray[np.int8]:
     """Kernels of the trial, [16, 32, 1, 1]; 7 bits, so that nothing overflows."""
     random = np.random.default_rng(2)
     return random.integers(-63, 64, (SHAPE[1], 2 * SHAPE[1], 1, 1)).astype(np.int8)
-
-
-def pair(b: Builder, x: ir.Value, step: np.float32, grid: Grid) -> ir.Value:
-    """Q and DQ around a value's codes."""
-    parts = (
-        b.constant("step", np.asarray(step)),
-        b.constant("zero", np.full((), grid.zero_point, grid.dtype)),
-    )
-    codes = b.op("QuantizeLinear", x, *parts)
-    codes.dtype = ir.DataType.from_numpy(grid.dtype)
-    rounded = b.op("DequantizeLinear", codes, *parts)
-    codes.shape = rounded.shape = x.shape
-    return rounded
 
 
 def exact(images: Floats) -> Floats:
@@ -94,5 +82,5 @@ def exact(images: Floats) -> Floats:
     joined = np.concatenate(parts, axis=1)[0].astype(np.int64)
     sums = np.einsum("oi,ihw->ohw", weights()[:, :, 0, 0].astype(np.int64), joined)
     codes = round_to_grid(sums.astype(np.float64) * float(STEP * WEIGHT_STEP), OUT_STEP)
-    rounded: Floats = (np.clip(codes, -128, 127) * OUT_STEP).astype(np.float32)[None]
-    return rounded
+    found: Floats = (np.clip(codes, -128, 127) * OUT_STEP).astype(np.float32)[None]
+    return found

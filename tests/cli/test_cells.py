@@ -1,4 +1,3 @@
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from detq.cli import cells
 from detq.cli.cells import cell_keys
 from detq.errors import DetqError
 from detq.recipe import Calibration, Evaluation, Recipe
-from tests.tiny_dataset import TinyDataset, tiny_dataset
+from tests.tiny_dataset import TinyDataset, another_first, fewer_boxes, fewer_lines, tiny_dataset
 
 
 @pytest.fixture
@@ -33,21 +32,12 @@ def key(recipe: Recipe) -> str:
     return cell_keys({"one": recipe})["one"]
 
 
-def fewer_boxes(data: TinyDataset) -> None:
-    found = json.loads(data.coco.read_text())
-    data.coco.write_text(json.dumps({**found, "annotations": found["annotations"][:2]}))
-
-
-def fewer_lines(data: TinyDataset) -> None:
-    (data.folder / "labels/val/000.txt").write_text("")
-
-
 def another_to_score(data: TinyDataset) -> None:
-    (data.val / "000.jpg").write_bytes((data.val / "001.jpg").read_bytes())
+    another_first(data.val)
 
 
 def another_to_look_at(data: TinyDataset) -> None:
-    (data.train / "000.jpg").write_bytes((data.train / "001.jpg").read_bytes())
+    another_first(data.train)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,3 @@
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from detq.cli.output import Output
 from detq.cli.tuning import boxes_for, measures_for
 from detq.recipe import Bench, Calibration, Evaluation, Recipe
 from detq.run_dir import key_of
-from tests.tiny_dataset import TinyDataset, tiny_dataset
+from tests.tiny_dataset import TinyDataset, another_first, fewer_boxes, fewer_lines, tiny_dataset
 
 QUIET = Output(quiet=True)
 
@@ -44,26 +43,17 @@ def key(recipe: Recipe, timed: bool = False, profile: Path | None = None) -> str
     return key_of(measures_for(recipe, "torch", 2, tools, timed, profile, QUIET).of)
 
 
-def fewer_boxes(data: TinyDataset) -> None:
-    found = json.loads(data.coco.read_text())
-    data.coco.write_text(json.dumps({**found, "annotations": found["annotations"][:2]}))
-
-
-def fewer_lines(data: TinyDataset) -> None:
-    (data.folder / "labels/val/000.txt").write_text("")
-
-
-def another_picture(data: TinyDataset) -> None:
-    (data.val / "000.jpg").write_bytes((data.val / "001.jpg").read_bytes())
+def another_to_score(data: TinyDataset) -> None:
+    another_first(data.val)
 
 
 @pytest.mark.parametrize(
     ("labels", "change"),
     [
         ("coco", fewer_boxes),
-        ("coco", another_picture),
+        ("coco", another_to_score),
         ("yolo", fewer_lines),
-        ("yolo", another_picture),
+        ("yolo", another_to_score),
     ],
 )
 def test_accuracy_depends_on_labels_and_images(
@@ -95,5 +85,5 @@ def test_boxes_depend_on_the_images_and_the_protocol(recipe: Recipe, data: TinyD
     other = replace(recipe, evaluation=replace(recipe.evaluation, iou=0.5))
     before = key_of(boxes_for(recipe, 2, QUIET).of)
     assert key_of(boxes_for(other, 2, QUIET).of) != before
-    another_picture(data)
+    another_to_score(data)
     assert key_of(boxes_for(recipe, 2, QUIET).of) != before

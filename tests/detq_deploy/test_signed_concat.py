@@ -15,6 +15,7 @@ from detq_deploy.backends import open_runner
 from detq_deploy.cpu_targets import KERNELS, older_cpu_target
 from detq_deploy.lint import cpu_forms
 from detq_deploy.lint.subject import subject_from
+from detq_deploy.saturation import rounded
 from detq_deploy.signed_concat import (
     OUT_STEP,
     SHAPE,
@@ -22,7 +23,6 @@ from detq_deploy.signed_concat import (
     WEIGHT_STEP,
     adds_up,
     exact,
-    pair,
     trial_images,
     trial_model,
 )
@@ -116,15 +116,15 @@ def sketch(steps: Sequence[str], grid: Grid = ACTIVATIONS) -> ir.Model:
     else:
         grids = [grid, grid]
     if steps[0] != "concat":
-        sides = [pair(b, side, STEP, one) for side, one in zip(sides, grids, strict=True)]
+        sides = [rounded(b, side, STEP, one) for side, one in zip(sides, grids, strict=True)]
     x = b.concat(sides)
     for step in steps[steps.index("concat") + 1 :]:
         if step == "pair":
-            x = pair(b, x, STEP, grid)
+            x = rounded(b, x, STEP, grid)
         elif step in COPIES:
             x = COPIES[step](b, x)
     x = convolution(b, x, {"grouped": 2, "depthwise": 32}.get(steps[-1], 1))
-    return b.finish({"outputs": pair(b, x, OUT_STEP, grid)})
+    return b.finish({"outputs": rounded(b, x, OUT_STEP, grid)})
 
 
 def shuffled(b: Builder, x: ir.Value) -> ir.Value:

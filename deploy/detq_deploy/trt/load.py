@@ -69,7 +69,15 @@ def load_tensorrt(product: Product = "tensorrt") -> Loaded:
         TargetUnavailableError: it is not installed, or does not load.
         TargetError: it is older or newer than any that is known here.
     """
-    module = _found(product)
+    before = sys.modules.get("tensorrt")
+    if product == "tensorrt" and before and before.__name__ in MODULES["tensorrt-rtx"]:
+        del sys.modules["tensorrt"]  # the other product stands there, put by an earlier call
+    try:
+        module = _found(product)
+    except TargetUnavailableError:
+        if before is not None:
+            sys.modules["tensorrt"] = before  # whoever uses that goes on
+        raise
     loaded = Loaded(product, str(module.__version__))
     sys.modules["tensorrt"] = module
     if product == "tensorrt":
@@ -97,17 +105,6 @@ def _found(product: Product) -> ModuleType:
 
 def _imported(name: str) -> tuple[ModuleType | None, str]:
     """The module, or why there is none; nothing is wrong with what is not installed."""
-    taken = sys.modules.get(name)
-    if (
-        taken is not None
-        and name in MODULES["tensorrt"]
-        and taken.__name__ in MODULES["tensorrt-rtx"]  # load_tensorrt put it there
-    ):
-        del sys.modules[name]
-        module, why = _imported(name)
-        if module is None:
-            sys.modules[name] = taken
-        return module, why
     try:
         module = importlib.import_module(name)
     except ModuleNotFoundError as error:
